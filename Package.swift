@@ -1,0 +1,88 @@
+// swift-tools-version: 6.2
+// Valija's package: the rooms of the house in layers, arrows pointing down (docs/decisions/0001-layers.md).
+// `LayerTests` reads the import lines of Sources/ and fails on an arrow that points up.
+
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+func library(_ name: String, apt: String) -> Target {
+    .systemLibrary(name: name, path: "Sources/C/\(name)", providers: [.apt([apt])])
+}
+
+let package = Package(
+    name: "valija",
+    products: [.executable(name: "valija", targets: ["valija"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Layer 0
+        library("COpenSSL", apt: "libssl-dev"),
+        library("CYAML", apt: "libyaml-dev"),
+        library("CUnbound", apt: "libunbound-dev"),
+        library("CSQLite", apt: "libsqlite3-dev"),
+        library("CCrypt", apt: "libcrypt-dev"),
+        room("MailSyntax", []),
+        room("Telemetry", [logging, nioConcurrency]),
+
+        // Layer 1
+        room("Manifest", ["MailSyntax", "CYAML"]),
+        room("SMTP", ["MailSyntax", nioCore]),
+        room("DNS", ["MailSyntax", "CUnbound", nioConcurrency]),
+        room("TLS", ["COpenSSL"]),
+        room("Mailboxes", ["MailSyntax"]),
+
+        // Layer 2
+        room("Accounts", ["MailSyntax", "CCrypt"]),
+        room("PostfixFiles", ["Manifest", "MailSyntax"]),
+        room("Routing", ["MailSyntax"]),
+        room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, heap, nioCore, nioPosix, nioConcurrency]),
+
+        // Layer 3
+        room("Policy", ["MailSyntax", "Routing"]),
+
+        // Layer 4
+        room("SMTPServer", ["MailSyntax", "Telemetry", "SMTP", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("Delivery", ["MailSyntax", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("MailboxAccess", ["Mailboxes", "Accounts"]),
+
+        // Layer 5
+        room("Appliance", [ 
+            "MailSyntax", "Telemetry", "Manifest", "SMTP", "DNS", "TLS", "Mailboxes", "Accounts", "Routing", "Policy",
+            "MailQueue", "SMTPServer", "Delivery", "MailboxAccess",
+            nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, logging,
+        ]),
+        .executableTarget(
+            name: "valija",
+            dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
+            swiftSettings: swiftSettings),
+    ],
+    swiftLanguageModes: [.v6]
+)

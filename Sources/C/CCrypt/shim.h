@@ -1,0 +1,2 @@
+// libcrypt: crypt(3) password hashes.
+#include <crypt.h>

@@ -1,0 +1,4 @@
+// OpenSSL 3: TLS and digests.
+#include <openssl/ssl.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>

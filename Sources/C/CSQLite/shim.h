@@ -1,0 +1,2 @@
+// SQLite: the spool.
+#include <sqlite3.h>

@@ -1,0 +1,2 @@
+// libyaml: YAML events with source positions.
+#include <yaml.h>

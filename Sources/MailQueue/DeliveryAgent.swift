@@ -1,0 +1,142 @@
+// The seam between the queue and those who deliver: what an agent is given, and what it reports.
+
+package import MailSyntax
+package import NIOCore
+
+/// The name of a queued message: its time of arrival in microseconds, made unique. Rises with every message of a spool.
+package struct QueueID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: Int64
+    package init(rawValue: Int64) { self.rawValue = rawValue }
+    /// Upper-case hexadecimal, as administrators and their log scripts know queue ids from Postfix.
+    package var description: String { String(rawValue, radix: 16, uppercase: true) }
+    package init?(_ text: some StringProtocol) {
+        guard !text.isEmpty, text.utf8.count <= 15, !text.hasPrefix("+"), let value = Int64(text, radix: 16), value >= 0 else { return nil }
+        rawValue = value
+    }
+    package static func < (a: QueueID, b: QueueID) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// The octets of a queued message, header and body, with CRLF line ends and no dot-stuffing.
+package enum MessageContent: Sendable {
+    case inline(ByteBuffer)
+    /// Too large for memory: a file of the spool, to be read as a stream.
+    case file(path: String, size: Int)
+
+    package var size: Int {
+        switch self {
+        case .inline(let buffer): buffer.readableBytes
+        case .file(_, let size): size
+        }
+    }
+}
+
+/// One recipient of a queued message after routing.
+package struct QueuedRecipient: Hashable, Sendable {
+    /// Position in the message, from 0: names the recipient together with the queue id.
+    package let number: Int
+    /// The address that the client gave in RCPT: `X-Original-To`.
+    package let original: Address
+    package let target: RecipientTarget
+    package let notify: Notify
+    /// ORCPT as `addr-type;address`.
+    package let originalRecipient: String?
+
+    package init(number: Int, original: Address, target: RecipientTarget, notify: Notify, originalRecipient: String?) {
+        self.number = number
+        self.original = original
+        self.target = target
+        self.notify = notify
+        self.originalRecipient = originalRecipient
+    }
+}
+
+package enum RecipientTarget: Hashable, Sendable {
+    /// A user's mailbox; `address` is what `Delivered-To` shows.
+    case mailbox(user: String, address: Address)
+    case remote(Address)
+
+    package var address: Address {
+        switch self {
+        case .mailbox(_, let address): address
+        case .remote(let address): address
+        }
+    }
+}
+
+/// One message and those of its recipients that go the same way.
+package struct DeliveryRequest: Sendable {
+    package let id: QueueID
+    /// `recipients` of the envelope is not used here; `recipients` below is.
+    package let sender: Address?
+    package let body: Envelope.BodyType
+    package let isInternationalized: Bool
+    package let returnContent: Envelope.ReturnContent?
+    package let envelopeID: String?
+    package let received: Timestamp
+    package let content: MessageContent
+    package let recipients: [QueuedRecipient]
+
+    package init(
+        id: QueueID, sender: Address?, body: Envelope.BodyType, isInternationalized: Bool, returnContent: Envelope.ReturnContent?,
+        envelopeID: String?, received: Timestamp, content: MessageContent, recipients: [QueuedRecipient]
+    ) {
+        self.id = id
+        self.sender = sender
+        self.body = body
+        self.isInternationalized = isInternationalized
+        self.returnContent = returnContent
+        self.envelopeID = envelopeID
+        self.received = received
+        self.content = content
+        self.recipients = recipients
+    }
+}
+
+/// What became of one recipient in one attempt.
+package struct DeliveryReport: Sendable {
+    package let id: QueueID
+    package let recipient: QueuedRecipient
+    package let outcome: Outcome
+    /// Who answered, for logs and reports: `mx.example.net[192.0.2.1]:25`, `maildir`.
+    package let relay: String
+
+    package enum Outcome: Sendable {
+        /// Done. `passesOnDSN`: the next hop took over the duty to report (RFC 3461 §5.2.2), so no report of ours.
+        case delivered(Reply, passesOnDSN: Bool)
+        /// Try again later.
+        case deferred(Reply)
+        /// Never: the sender gets a report.
+        case failed(Reply)
+    }
+
+    package init(id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String) {
+        self.id = id
+        self.recipient = recipient
+        self.outcome = outcome
+        self.relay = relay
+    }
+}
+
+/// Whoever delivers to one kind of place.
+///
+/// The queue hands an agent a batch that goes to one place (all mailboxes; one next hop) and expects exactly one report
+/// for each recipient of each request, as soon as it is known: a reported recipient is never tried again, an unreported
+/// one is. An agent may be called concurrently, up to the concurrency that the queue allows for the place.
+package protocol DeliveryAgent: Sendable {
+    /// Returns when every recipient was reported. Cancelling the task asks for an early end: what is not yet under
+    /// way is reported as deferred with 4.3.2.
+    func deliver(_ batch: [DeliveryRequest], to place: DeliveryPlace, report: @escaping @Sendable (DeliveryReport) -> Void) async
+}
+
+/// What the queue keeps apart: its concurrency, its dead-or-alive state, its batches.
+package enum DeliveryPlace: Hashable, Sendable, CustomStringConvertible {
+    case mailboxes
+    case nextHop(NextHop)
+
+    package var description: String {
+        switch self {
+        case .mailboxes: "mailboxes"
+        case .nextHop(let hop): hop.description
+        }
+    }
+}

@@ -1,0 +1,65 @@
+// SMTP replies (RFC 5321 §4.2) and enhanced status codes (RFC 3463, RFC 2034).
+
+/// `class.subject.detail` of RFC 3463.
+package struct EnhancedCode: Hashable, Sendable, CustomStringConvertible {
+    package let category: UInt16
+    package let subject: UInt16
+    package let detail: UInt16
+
+    package init(_ category: UInt16, _ subject: UInt16, _ detail: UInt16) {
+        self.category = category
+        self.subject = subject
+        self.detail = detail
+    }
+
+    ///     status-code = class "." subject "." detail      ; class 2, 4 or 5; the others up to three digits
+    package init?(_ text: some StringProtocol) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 3 else { return nil }
+        var numbers: [UInt16] = []
+        for part in parts {
+            guard (1...3).contains(part.count), part.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+            numbers.append(part.reduce(0) { $0 * 10 + UInt16($1 - UInt8(ascii: "0")) })
+        }
+        guard [2, 4, 5].contains(numbers[0]) else { return nil }
+        self.init(numbers[0], numbers[1], numbers[2])
+    }
+
+    package var description: String { "\(category).\(subject).\(detail)" }
+}
+
+/// One reply of an SMTP server: what we answer to a client, and what a next hop answered to us.
+package struct Reply: Hashable, Sendable, Error {
+    package let code: UInt16
+    package let enhanced: EnhancedCode?
+    /// One entry a line, without code, enhanced code and line end.
+    package let lines: [String]
+
+    package init(_ code: UInt16, _ enhanced: EnhancedCode? = nil, lines: [String]) {
+        self.code = code
+        self.enhanced = enhanced
+        self.lines = lines
+    }
+
+    package init(_ code: UInt16, _ enhanced: EnhancedCode? = nil, _ text: String) {
+        self.init(code, enhanced, lines: [text])
+    }
+
+    package var isPositive: Bool { code < 400 }
+    package var isTransient: Bool { code >= 400 && code < 500 }
+    package var isPermanent: Bool { code >= 500 }
+
+    /// In one line, for logs, `mailq` and reports: `550 5.1.1 No such user`.
+    package var summary: String { "\(code) \(enhanced.map { "\($0) " } ?? "")\(lines.joined(separator: " "))" }
+
+    ///     Reply-line = *( Reply-code "-" [ textstring ] CRLF ) Reply-code [ SP textstring ] CRLF
+    /// RFC 2034 §4: the enhanced code stands at the head of every line of text.
+    package func write(to output: inout [UInt8]) {
+        for (index, line) in lines.enumerated() {
+            output.append(contentsOf: "\(code)\(index == lines.count - 1 ? " " : "-")".utf8)
+            if let enhanced { output.append(contentsOf: "\(enhanced) ".utf8) }
+            output.append(contentsOf: line.utf8)
+            output.append(contentsOf: [UInt8(ascii: "\r"), UInt8(ascii: "\n")])
+        }
+    }
+}

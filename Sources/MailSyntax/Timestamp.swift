@@ -1,0 +1,87 @@
+// Points in time and their texts: RFC 5322 §3.3 for headers, RFC 3339 for logs. Always UTC. Time is passed in; only
+// `Timestamp.now` reads the clock, and only the outermost layers call it.
+
+internal import Glibc
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+package struct Timestamp: Hashable, Comparable, Sendable {
+    package let microseconds: Int64
+
+    package init(microseconds: Int64) { self.microseconds = microseconds }
+    package init(seconds: Int64) { microseconds = seconds * 1_000_000 }
+
+    package static func now() -> Timestamp {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Timestamp(microseconds: Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000)
+    }
+
+    package var seconds: Int64 { microseconds.quotientFlooring(1_000_000) }
+
+    package static func < (a: Timestamp, b: Timestamp) -> Bool { a.microseconds < b.microseconds }
+    package static func + (a: Timestamp, b: Duration) -> Timestamp { Timestamp(microseconds: a.microseconds + b.inMicroseconds) }
+    package static func - (a: Timestamp, b: Timestamp) -> Duration { .microseconds(a.microseconds - b.microseconds) }
+
+    /// `Tue, 24 Nov 2026 13:05:09 +0000` (RFC 5322 §3.3 date-time).
+    package var rfc5322: String {
+        let date = CivilDate(self)
+        let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]  // day 0 of the epoch was a Thursday
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let weekday = weekdays[Int(((date.dayNumber % 7) + 7) % 7)]
+        return "\(weekday), \(date.day) \(months[date.month - 1]) \(date.year) \(date.clock) +0000"
+    }
+
+    /// `2026-11-24T13:05:09.123456Z` (RFC 3339).
+    package var rfc3339: String {
+        let date = CivilDate(self)
+        let fraction = String(1_000_000 + microseconds - seconds * 1_000_000).dropFirst()
+        return "\(date.year)-\(twoDigits(date.month))-\(twoDigits(date.day))T\(date.clock).\(fraction)Z"
+    }
+
+    /// `Tue Nov 24 13:05:09 2026`, as asctime(3) and the `From ` line of an mbox write it.
+    package var asctime: String {
+        let parts = rfc5322.split(separator: " ")
+        let day = parts[1].count == 1 ? " \(parts[1])" : String(parts[1])
+        return "\(parts[0].dropLast()) \(parts[2]) \(day) \(parts[4]) \(parts[3])"
+    }
+}
+
+extension Duration {
+    package var inMicroseconds: Int64 { components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000 }
+    package var inSeconds: Double { Double(inMicroseconds) / 1_000_000 }
+}
+
+extension Int64 {
+    fileprivate func quotientFlooring(_ divisor: Int64) -> Int64 {
+        let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
+        return remainder < 0 ? quotient - 1 : quotient
+    }
+}
+
+private func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+
+/// The proleptic Gregorian date of a timestamp, by days since the epoch and eras of 400 years.
+private struct CivilDate {
+    let dayNumber: Int64
+    let year: Int
+    let month: Int
+    let day: Int
+    let clock: String
+
+    init(_ time: Timestamp) {
+        let seconds = time.seconds
+        dayNumber = seconds.quotientFlooring(86_400)
+        let second = Int(seconds - dayNumber * 86_400)
+        clock = "\(twoDigits(second / 3600)):\(twoDigits(second / 60 % 60)):\(twoDigits(second % 60))"
+        // Count from 1 March of year 0, so that the leap day ends a year.
+        let shifted = dayNumber + 719_468
+        let era = shifted.quotientFlooring(146_097)
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let marchMonth = (5 * dayOfYear + 2) / 153
+        day = Int(dayOfYear - (153 * marchMonth + 2) / 5 + 1)
+        month = Int(marchMonth < 10 ? marchMonth + 3 : marchMonth - 9)
+        year = Int(yearOfEra + era * 400) + (month <= 2 ? 1 : 0)
+    }
+}

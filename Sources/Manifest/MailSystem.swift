@@ -1,0 +1,131 @@
+// The mail system that a manifest describes: the value that decoding yields and that `Appliance` and `PostfixFiles`
+// read. It is wholly valid: addresses parse, targets exist, aliases end. Each part knows the line that it came from.
+
+package import MailSyntax
+
+/// Where something stands in a manifest. Lines and columns count from 1; a column counts Unicode scalars.
+package struct SourcePosition: Hashable, Comparable, Sendable {
+    package let line: Int
+    package let column: Int
+
+    package init(line: Int, column: Int) {
+        self.line = line
+        self.column = column
+    }
+
+    package static func < (a: SourcePosition, b: SourcePosition) -> Bool { (a.line, a.column) < (b.line, b.column) }
+}
+
+/// A value and the place in the manifest that set it; without a place it is the default.
+package struct Located<Value: Sendable>: Sendable {
+    package let value: Value
+    package let position: SourcePosition?
+
+    package init(_ value: Value, at position: SourcePosition? = nil) {
+        self.value = value
+        self.position = position
+    }
+}
+
+extension Located: Equatable where Value: Equatable {}
+
+package struct MailSystem: Sendable {
+    package var hostname: Located<Domain>
+    /// Domain that bare addresses get. Default: the hostname.
+    package var origin: Located<Domain>
+    /// In the order of the manifest, as are users and aliases.
+    package var domains: [MailDomain]
+    package var users: [User]
+    package var aliases: [Alias]
+    /// Separates the local part from its extension; nil: addresses have no extensions.
+    package var addressExtension: Located<Character?>
+    /// Clients that may relay without login. Default: loopback.
+    package var networks: Located<[Network]>
+    package var relayhost: Located<NextHop>?
+    package var limits: Limits
+    package var mailboxes: Mailboxes
+    package var listen: Listen
+    package var queue: Queue
+    package var logging: Logging
+
+    package struct MailDomain: Sendable {
+        package var name: Located<Domain>
+        package var kind: Kind
+
+        package enum Kind: Sendable {
+            /// Every user and alias exists in it.
+            case local
+            /// An address space of its own, in the order of the manifest. `catchAll` is `"*"`.
+            case virtual(addresses: [VirtualAddress], catchAll: VirtualAddress?)
+            /// Accepted and passed on. `recipients` nil: every address.
+            case relay(via: Located<NextHop>?, recipients: [Located<String>]?)
+        }
+    }
+
+    package struct VirtualAddress: Sendable {
+        /// The local part as written; `*` for the catch-all.
+        package var localPart: Located<String>
+        package var targets: [Located<Target>]
+    }
+
+    package struct Alias: Sendable {
+        package var name: Located<String>
+        package var targets: [Located<Target>]
+    }
+
+    /// Where an alias, a virtual address or a `forward` leads.
+    package enum Target: Hashable, Sendable {
+        /// A user or an alias of this manifest, as written.
+        case name(String)
+        case address(Address)
+    }
+
+    package struct User: Sendable {
+        package var name: Located<String>
+        package var fullName: String?
+        /// Octets; nil: `limits.mailbox_size`.
+        package var quota: Located<Int>?
+        package var forward: [Located<Target>]
+        /// With `forward`: the mailbox gets a copy too.
+        package var keepCopy: Bool
+        /// Nil: `mailboxes.format`.
+        package var format: Located<MailboxFormat>?
+    }
+
+    package enum MailboxFormat: String, CaseIterable, Sendable { case maildir, mbox }
+
+    package struct Limits: Sendable {
+        /// Octets. What EHLO announces as SIZE.
+        package var messageSize: Located<Int>
+        /// Octets; 0: no limit.
+        package var mailboxSize: Located<Int>
+        package var recipientsPerMessage: Located<Int>
+        package var connectionsPerClient: Located<Int>
+    }
+
+    package struct Mailboxes: Sendable {
+        package var format: Located<MailboxFormat>
+        /// Absolute path: `USER` (mbox) and `USER/` (maildir) lie in it.
+        package var directory: Located<String>
+    }
+
+    package struct Listen: Sendable {
+        package var smtp: Located<[Endpoint]>
+        package var health: Located<[Endpoint]>
+    }
+
+    package struct Queue: Sendable {
+        package var directory: Located<String>
+        package var retryMinimum: Located<Duration>
+        package var retryMaximum: Located<Duration>
+        package var lifetime: Located<Duration>
+        package var bounceLifetime: Located<Duration>
+        /// Octets that stay free on the spool's file system, else new mail gets 452 4.3.1.
+        package var minimumFree: Located<Int>
+    }
+
+    package struct Logging: Sendable {
+        package enum Level: String, CaseIterable, Sendable { case debug, info, warning, error }
+        package var level: Located<Level>
+    }
+}

@@ -1,0 +1,72 @@
+// The closed list of events that are logged and counted, with level and meaning. The fields they carry are `Fields`.
+
+package enum Level: Int, Comparable, CaseIterable, Sendable {
+    case debug, info, warning, error
+    package static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
+    package var name: String { "\(self)" }
+}
+
+/// Which part of the appliance speaks.
+package enum Service: String, CaseIterable, Sendable { case appliance, smtpd, queue, local, smtp, health, control }
+
+/// The closed list of what is logged and counted. The raw value is the `event` field.
+package enum Event: String, CaseIterable, Sendable {
+    case sessionOpened = "session.opened"
+    case sessionClosed = "session.closed"
+    case messageAccepted = "message.accepted"
+    case messageRejected = "message.rejected"
+    case deliverySent = "delivery.sent"
+    case deliveryDeferred = "delivery.deferred"
+    case deliveryBounced = "delivery.bounced"
+    case deliveryExpired = "delivery.expired"
+    case bounceQueued = "bounce.queued"
+    case bounceDropped = "bounce.dropped"
+    case queueChanged = "queue.changed"
+    case queueFailed = "queue.failed"
+    case manifestLoaded = "manifest.loaded"
+    case manifestRefused = "manifest.refused"
+    case listenerOpened = "listener.opened"
+    case listenerFailed = "listener.failed"
+    case serviceReady = "service.ready"
+    case serviceStopping = "service.stopping"
+    case serviceStopped = "service.stopped"
+    case linesDropped = "log.dropped"
+    case diagnostic = "diagnostic"
+
+    package var level: Level {
+        switch self {
+        case .sessionOpened: .debug
+        case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped: .warning
+        case .queueFailed, .manifestRefused, .listenerFailed: .error
+        default: .info
+        }
+    }
+
+    /// One sentence for `docs/operations.md` and the metrics' HELP.
+    package var meaning: String {
+        switch self {
+        case .sessionOpened: "A client connected."
+        case .sessionClosed: "A client's session ended."
+        case .messageAccepted: "A message is safely in the spool and was answered with 250."
+        case .messageRejected: "A sender, recipient or message was refused with a 4xx or 5xx reply."
+        case .deliverySent: "A recipient's copy was delivered or passed on."
+        case .deliveryDeferred: "An attempt failed for now; it will be repeated."
+        case .deliveryBounced: "A recipient failed for good; the sender gets a report."
+        case .deliveryExpired: "A recipient was given up after queue.lifetime."
+        case .bounceQueued: "A delivery report was queued to the sender."
+        case .bounceDropped: "A report could not be delivered and was dropped."
+        case .queueChanged: "An administrator flushed, held or deleted queued mail."
+        case .queueFailed: "The spool could not do what was asked of it."
+        case .manifestLoaded: "A manifest was read and is in force."
+        case .manifestRefused: "A manifest was refused; what was in force stays so."
+        case .listenerOpened: "A service listens at an address."
+        case .listenerFailed: "A service could not listen at an address."
+        case .serviceReady: "The appliance accepts mail."
+        case .serviceStopping: "The appliance was asked to stop."
+        case .serviceStopped: "The appliance has stopped; nothing accepted is lost."
+        case .linesDropped: "Standard output did not keep up, and log lines were dropped."
+        case .diagnostic: "What a library had to say."
+        }
+    }
+}
+

@@ -1,0 +1,168 @@
+// The log: one JSON object a line, and a counter for each event of the same closed list.
+//
+// `record` never blocks its caller and never throws: it renders the line into a buffer that a thread of its own writes.
+// When the reader of standard output does not keep up, lines below `error` are dropped beyond a bound, and how many
+// were is logged when it goes on. `close` writes out what is left.
+
+internal import Glibc
+internal import NIOConcurrencyHelpers
+
+package enum Level: Int, Comparable, CaseIterable, Sendable {
+    case debug, info, warning, error
+    package static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
+    package var name: String { "\(self)" }
+}
+
+package final class EventLog: Sendable {
+    private struct State {
+        var pending: [UInt8] = []
+        var dropped = 0
+        var counts = [Int](repeating: 0, count: Event.allCases.count)
+        var threshold: Level
+        var isWriting = false
+        var isClosed = false
+    }
+
+    /// Beyond this many unwritten octets, lines below `error` are dropped: a stalled reader must not cost memory.
+    private static let bound = 8 << 20
+
+    private let state: NIOLockedValueBox<State>
+    private let wakeUp = ConditionLock<Bool>(value: false)
+    private let descriptor: CInt
+    private let time: @Sendable () -> String
+
+    /// Lines go to `descriptor`, standard output unless told. `time` gives the present moment as RFC 3339 writes it.
+    package init(level: Level, descriptor: CInt = 1, time: @escaping @Sendable () -> String) {
+        state = NIOLockedValueBox(State(threshold: level))
+        self.descriptor = descriptor
+        self.time = time
+        startWriter()
+    }
+
+    package var level: Level {
+        get { state.withLockedValue { $0.threshold } }
+        set { state.withLockedValue { $0.threshold = newValue } }
+    }
+
+    /// Counts the event and, where its level is not below the threshold, logs it with the fields that `fill` sets.
+    /// `fill` runs only if the line is wanted.
+    package func record(_ event: Event, by service: Service, level: Level? = nil, _ fill: (inout Fields) -> Void = { _ in }) {
+        let level = level ?? event.level
+        let wanted = state.withLockedValue { state in
+            state.counts[event.index] += 1
+            return level >= state.threshold
+        }
+        guard wanted else { return }
+        var fields = Fields()
+        fill(&fields)
+        append(line(event, service, level, fields), level: level)
+    }
+
+    /// How often each event happened since the start, in the order of `Event.allCases`.
+    package var counts: [(event: Event, count: Int)] {
+        let counts = state.withLockedValue { $0.counts }
+        return Event.allCases.map { ($0, counts[$0.index]) }
+    }
+
+    /// Writes what is left and ends the writer. Later lines are lost.
+    package func close() {
+        wake()
+        for _ in 0..<2000 where !state.withLockedValue({ $0.pending.isEmpty && !$0.isWriting }) { usleep(1000) }
+        state.withLockedValue { $0.isClosed = true }
+        wake()
+    }
+
+    private func line(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields) -> [UInt8] {
+        var line = JSONLine()
+        line.field("time", time())
+        line.field("level", level.name)
+        line.field("service", service.rawValue)
+        line.field("event", event.rawValue)
+        fields.write(to: &line)
+        line.finish()
+        return line.bytes
+    }
+
+    private func append(_ line: [UInt8], level: Level) {
+        let mustWake = state.withLockedValue { state in
+            guard state.pending.count < EventLog.bound || level >= .error else {
+                state.dropped += 1
+                return false
+            }
+            state.pending.append(contentsOf: line)
+            return !state.isWriting
+        }
+        if mustWake { wake() }
+    }
+
+    private func wake() {
+        wakeUp.lock()
+        wakeUp.unlock(withValue: true)
+    }
+
+    // MARK: The writer thread
+
+    private func startWriter() {
+        var thread = pthread_t()
+        let context = Unmanaged.passRetained(self)
+        let failure = pthread_create(&thread, nil, { context in
+            Unmanaged<EventLog>.fromOpaque(context!).takeRetainedValue().writeUntilClosed()
+            return nil
+        }, context.toOpaque())
+        precondition(failure == 0, "no thread for the log")
+        pthread_detach(thread)
+    }
+
+    private func writeUntilClosed() {
+        while true {
+            wakeUp.lock(whenValue: true)
+            wakeUp.unlock(withValue: false)
+            while let bytes = takePending() { writeAll(bytes) }
+            if state.withLockedValue({ $0.isClosed }) { return }
+        }
+    }
+
+    private func takePending() -> [UInt8]? {
+        let (bytes, dropped): ([UInt8]?, Int) = state.withLockedValue { state in
+            guard !state.pending.isEmpty || state.dropped > 0 else {
+                state.isWriting = false
+                return (nil, 0)
+            }
+            state.isWriting = true
+            defer {
+                state.pending = []
+                state.dropped = 0
+            }
+            return (state.pending, state.dropped)
+        }
+        guard var bytes else { return nil }
+        if dropped > 0 {
+            var fields = Fields()
+            fields.count = dropped
+            bytes += line(.linesDropped, .appliance, .warning, fields)
+        }
+        return bytes
+    }
+
+    private func writeAll(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { buffer in
+            var offset = 0
+            while offset < buffer.count {
+                let count = write(descriptor, buffer.baseAddress! + offset, buffer.count - offset)
+                if count > 0 {
+                    offset += count
+                } else if errno == EAGAIN {
+                    usleep(1000)
+                } else if errno != EINTR {
+                    return  // nobody reads: there is nowhere to say so
+                }
+            }
+        }
+    }
+}
+
+extension Event {
+    /// Position in `allCases`. Cases have no associated values, so the discriminator is the index.
+    fileprivate var index: Int { Event.indices[self]! }
+    private static let indices = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
+}

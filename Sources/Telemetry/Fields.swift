@@ -1,0 +1,67 @@
+// The fields of a log line: typed and named once, so that a field has the same name in every event.
+
+/// The fields of a log line, all optional, named alike in every event.
+package struct Fields: Sendable {
+    package struct Client: Sendable {
+        package var address: String?
+        package var name: String?
+        package var helo: String?
+        package init(address: String?, name: String? = nil, helo: String? = nil) {
+            self.address = address
+            self.name = name
+            self.helo = helo
+        }
+    }
+
+    package var session: String?
+    package var queueID: String?
+    package var messageID: String?
+    package var client: Client?
+    /// Set to an empty string for the null sender.
+    package var from: String?
+    package var to: String?
+    package var originalTo: String?
+    package var recipients: Int?
+    package var size: Int?
+    package var relay: String?
+    package var dsn: String?
+    package var reply: String?
+    package var delay: Duration?
+    package var rule: String?
+    package var address: String?
+    package var reason: String?
+    package var count: Int?
+    package var message: String?
+
+    package init() {}
+}
+
+extension Fields {
+    /// Appends `,"name":value` for each field that is set.
+    func write(to line: inout JSONLine) {
+        line.field("session", session)
+        line.field("queue_id", queueID)
+        line.field("message_id", messageID)
+        if let client {
+            line.beginObject("client")
+            line.field("address", client.address)
+            line.field("name", client.name)
+            line.field("helo", client.helo)
+            line.endObject()
+        }
+        line.field("from", from)
+        line.field("to", to)
+        line.field("original_to", originalTo)
+        line.field("recipients", recipients)
+        line.field("size", size)
+        line.field("relay", relay)
+        line.field("dsn", dsn)
+        line.field("reply", reply)
+        if let delay { line.field("delay", delay) }
+        line.field("rule", rule)
+        line.field("address", address)
+        line.field("count", count)
+        line.field("reason", reason)
+        line.field("message", message)
+    }
+}
