@@ -1,11 +1,5 @@
 // The closed list of events that are logged and counted, with level and meaning. The fields they carry are `Fields`.
 
-package enum Level: Int, Comparable, CaseIterable, Sendable {
-    case debug, info, warning, error
-    package static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
-    package var name: String { "\(self)" }
-}
-
 /// Which part of the appliance speaks.
 package enum Service: String, CaseIterable, Sendable { case appliance, smtpd, queue, local, smtp, health, control }
 
