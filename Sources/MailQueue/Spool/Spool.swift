@@ -33,7 +33,7 @@ package struct SpoolFailure: Error, CustomStringConvertible {
         self.reason = reason
     }
 
-    init(_ error: any Error) {
+    package init(_ error: any Error) {
         let isFull = (error as? DatabaseError)?.isFull ?? ((error as? IOError)?.errnoCode == ENOSPC)
         self = isFull ? .full("\(error)") : .other("\(error)")
     }
@@ -135,6 +135,16 @@ package final class Spool: Sendable {
             perform(work) { continuation.resume(returning: $0) }
         }
         return try result.get()
+    }
+
+    /// Writes and syncs something that changes nothing. Nil: the spool can be written.
+    package func probe() async -> SpoolFailure? {
+        do throws(SpoolFailure) {
+            try await perform { try $0.touch() }
+            return nil
+        } catch {
+            return error
+        }
     }
 
     /// Tells how many messages have left, for `count`.

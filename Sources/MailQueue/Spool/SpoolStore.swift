@@ -77,6 +77,9 @@ final class SpoolStore {
     /// Moves the log into the database and empties it, so that a stopped spool is one file.
     func checkpoint() throws(DatabaseError) { try database.execute("PRAGMA wal_checkpoint(TRUNCATE)") }
 
+    /// A write that changes nothing.
+    func touch() throws(DatabaseError) { try database.execute("PRAGMA user_version=\(SpoolSchema.version)") }
+
     // MARK: Messages in and out
 
     /// `leased`: the caller works on it at once; else it is due now for whoever loads it.
