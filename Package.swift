@@ -83,6 +83,10 @@ let package = Package(
             name: "valija",
             dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
+
+        tests("DNS", ["DNS", "MailSyntax"]),
+        tests("SMTP", ["SMTP", "MailSyntax", nioCore]),
+        tests("Delivery", ["Delivery", "DNS", "SMTP", "MailQueue", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
     ],
     swiftLanguageModes: [.v6]
 )
