@@ -24,8 +24,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: swiftSettings)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: exclude, swiftSettings: swiftSettings)
 }
 
 func library(_ name: String, apt: String) -> Target {
@@ -83,6 +83,10 @@ let package = Package(
             name: "valija",
             dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
+
+        tests("Routing", ["Routing", "MailSyntax"]),
+        tests("Policy", ["Policy", "Routing", "MailSyntax"]),
+        tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
     ],
     swiftLanguageModes: [.v6]
 )
