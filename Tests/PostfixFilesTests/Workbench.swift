@@ -57,7 +57,8 @@ struct Outcome {
 /// Runs a program to its end. Status 127: there is no such program.
 func run(_ command: String...) -> Outcome {
     var ends: [Int32] = [0, 0]
-    guard pipe2(&ends, O_CLOEXEC) == 0 else { return Outcome(status: -1, output: "pipe: \(errno)") }
+    guard pipe(&ends) == 0 else { return Outcome(status: -1, output: "pipe: \(errno)") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
