@@ -3,7 +3,7 @@
 import ArgumentParser
 import Glibc
 
-struct Valija: ParsableCommand {
+struct Valija: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
@@ -14,5 +14,5 @@ let name = CommandLine.arguments[0].split(separator: "/").last ?? "valija"
 switch name {
 case "sendmail": exit(Sendmail.run(Array(CommandLine.arguments.dropFirst())).rawValue)
 case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
-default: Valija.main()
+default: await Valija.main()
 }
