@@ -83,6 +83,9 @@ let package = Package(
             name: "valija",
             dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
+
+        // Tests
+        tests("Manifest", ["Manifest", "MailSyntax"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -6,7 +6,7 @@ struct Valija: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
-        subcommands: [])
+        subcommands: [Check.self, Schema.self, Reference.self])
 }
 
 Valija.main()
