@@ -90,6 +90,8 @@ let package = Package(
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
+        // Tests
+        tests("Manifest", ["Manifest", "MailSyntax"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -16,19 +16,17 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
         raiseDescriptorLimit()
-        let text: [UInt8]
-        do { text = try readFile(file) } catch { throw ExitCode(report(error, as: "valija serve").rawValue) }
-        let result = ManifestReader.read(text: text, file: file)
-        let log = EventLog(level: result.system?.logging.level.value.threshold ?? .info, time: { Timestamp.now().rfc3339 })
-        defer { log.close() }
-        show(result.diagnostics, of: text)
-        guard let system = result.system else {
-            log.record(.manifestRefused, by: .appliance) { fields in
-                fields.rule = file
-                fields.count = result.diagnostics.count
-            }
-            throw ExitCode(ExitStatus.configuration.rawValue)
+        let system: MailSystem
+        do {
+            system = try validManifest(file)
+        } catch {
+            let log = EventLog(level: .info, time: { Timestamp.now().rfc3339 })
+            log.record(.manifestRefused, by: .appliance) { $0.rule = file }
+            log.close()
+            throw ExitCode(report(error, as: "valija serve").rawValue)
         }
+        let log = EventLog(level: system.logging.level.value.threshold, time: { Timestamp.now().rfc3339 })
+        defer { log.close() }
         do {
             try await Assembly(system, log: log).run()
         } catch {
