@@ -86,7 +86,6 @@ let package = Package(
 
         // Tests
         tests("DNS", ["DNS", "MailSyntax"]),
-        tests("Manifest", ["Manifest", "MailSyntax"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
         tests("Routing", ["Routing", "MailSyntax"]),
