@@ -74,7 +74,7 @@ let package = Package(
         room("MailboxAccess", ["Mailboxes", "Accounts"]),
 
         // Layer 5
-        room("Appliance", [ 
+        room("Appliance", [
             "MailSyntax", "Telemetry", "Manifest", "SMTP", "DNS", "TLS", "Mailboxes", "Accounts", "Routing", "Policy",
             "MailQueue", "SMTPServer", "Delivery", "MailboxAccess",
             nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, logging,
@@ -84,6 +84,9 @@ let package = Package(
             dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
 
+        tests("DNS", ["DNS", "MailSyntax"]),
+        tests("SMTP", ["SMTP", "MailSyntax", nioCore]),
+        tests("Delivery", ["Delivery", "DNS", "SMTP", "MailQueue", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
