@@ -11,7 +11,15 @@ package struct ReadResult: Sendable {
     package let diagnostics: [Diagnostic]
 }
 
+extension ReadResult {
+    /// For a file that could not be read at all.
+    package init(failure: Diagnostic) { self.init(system: nil, diagnostics: [failure]) }
+}
+
 package enum ManifestReader {
+    /// Octets; a longer text is refused unread.
+    package static let largestText = SourceText.largest
+
     /// `file` names the source in diagnostics and in rules, as the user gave it.
     package static func read(text: [UInt8], file: String) -> ReadResult {
         var findings = Findings(file: file)

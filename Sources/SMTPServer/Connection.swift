@@ -278,12 +278,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     private func queued(_ number: Int, _ recipient: EnvelopeRecipient, _ destination: Destination, _ open: Transaction) -> QueuedRecipient {
-        let target: RecipientTarget =
-            switch destination {
-            case .mailbox(let user):
-                .mailbox(user: user, address: Address(localPart: user, domain: open.configuration.session.origin))
-            case .remote(let address): .remote(address)
-            }
+        let target = RecipientTarget(destination, origin: open.configuration.session.origin)
         return QueuedRecipient(
             number: number, original: recipient.address, target: target, notify: recipient.notify, originalRecipient: recipient.originalRecipient)
     }

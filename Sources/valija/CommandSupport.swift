@@ -86,14 +86,34 @@ struct ManifestOption: ParsableArguments {
     var manifest: String?
 }
 
-/// The manifest of the appliance on this host, valid.
-func loadManifest(_ option: String?) throws -> (path: String, system: MailSystem) {
+/// Reads and judges a manifest; one that cannot be read gets a diagnostic as well.
+func readManifest(_ path: String, as name: String) -> (source: [UInt8], result: ReadResult) {
+    switch readManifestFile(path) {
+    case .success(let bytes): (bytes, ManifestReader.read(text: bytes, file: name))
+    case .failure(let failure): ([], ReadResult(failure: failure.diagnostic))
+    }
+}
+
+/// A manifest for a command that needs a valid one: what there is to say of it goes to standard error.
+func validManifest(_ path: String) throws -> MailSystem {
+    let (source, result) = readManifest(path, as: path)
+    let renderer = DiagnosticRenderer(source: source, colours: wantsColours(STDERR_FILENO))
+    for diagnostic in result.diagnostics { write(Array(renderer.render(diagnostic).utf8), to: STDERR_FILENO) }
+    guard let system = result.system else { throw CommandError(status: .configuration, text: result.summary(file: path)) }
+    return system
+}
+
+/// Colours are for a terminal whose user did not turn them off (no-color.org).
+func wantsColours(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 && (getenv("NO_COLOR").map { $0.pointee == 0 } ?? true) }
+
+/// The manifest of the appliance on this host, which `check` has a word for if it is not valid.
+func loadManifest(_ option: String?) throws -> MailSystem {
     let path = option ?? getenv("VALIJA_MANIFEST").map { String(cString: $0) } ?? "/etc/valija/mail.yaml"
-    let result = ManifestReader.read(text: try readFile(path), file: path)
+    let result = readManifest(path, as: path).result
     guard let system = result.system else {
         throw CommandError(status: .configuration, text: "\(path) is not valid; 'valija check \(path)' says why")
     }
-    return (path, system)
+    return system
 }
 
 // MARK: The queue of the running appliance

@@ -16,7 +16,7 @@ struct Health: ParsableCommand {
     }
 
     private func ask() throws -> ExitStatus {
-        guard let endpoint = try loadManifest(location.manifest).system.listen.health.value.first else {
+        guard let endpoint = try loadManifest(location.manifest).listen.health.value.first else {
             throw CommandError(status: .configuration, text: "listen.health names no address to ask")
         }
         // An appliance that listens at every address is asked over loopback.

@@ -57,7 +57,7 @@ struct Queue: ParsableCommand {
 
 private func inQueue(_ location: ManifestOption, _ work: (String) throws -> ExitStatus) throws {
     let status: ExitStatus
-    do { status = try work(try loadManifest(location.manifest).system.queue.directory.value) } catch { status = report(error, as: "valija queue") }
+    do { status = try work(try loadManifest(location.manifest).queue.directory.value) } catch { status = report(error, as: "valija queue") }
     if status != .ok { throw ExitCode(status.rawValue) }
 }
 

@@ -3,16 +3,16 @@
 import ArgumentParser
 import Glibc
 
-struct Valija: ParsableCommand {
+struct Valija: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
-        subcommands: [Serve.self, Health.self, Queue.self])
+        subcommands: [Check.self, Serve.self, Health.self, Queue.self, Schema.self, Reference.self])
 }
 
 let name = CommandLine.arguments[0].split(separator: "/").last ?? "valija"
 switch name {
 case "sendmail": exit(Sendmail.run(Array(CommandLine.arguments.dropFirst())).rawValue)
 case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
-default: Valija.main()
+default: await Valija.main()
 }

@@ -75,15 +75,20 @@ package final class DeliveryScheduler: Sendable {
     /// Starts with whatever the spool holds.
     package func start() { noteDue(now()) }
 
-    /// Starts no more deliveries, asks those under way to end, and waits for them. What they report is recorded.
-    package func stop() async {
+    /// Starts no more deliveries, gives those under way `grace` to end, then asks them to, and waits. What they report is
+    /// recorded; what they do not is tried again after the next start.
+    package func stop(grace: Duration) async {
         let tasks = state.withLockedValue { state in
             state.isStopped = true
             state.timer?.cancel()
             return Array(state.tasks.values)
         }
-        for task in tasks { task.cancel() }
+        let cutOff = Task {
+            try? await Task.sleep(for: grace)
+            for task in tasks { task.cancel() }
+        }
         for task in tasks { await task.value }
+        cutOff.cancel()
     }
 
     /// Takes a message over for good. `completion(nil)`: it is on disk and will be delivered.

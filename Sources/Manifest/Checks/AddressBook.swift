@@ -121,6 +121,15 @@ struct AddressBook {
         system.aliases.indices.map(Node.alias) + virtualAddresses.indices.map(Node.virtual) + system.users.indices.map(Node.user)
     }
 
+    /// The place of a node in `nodes`.
+    func ordinal(of node: Node) -> Int {
+        switch node {
+        case .alias(let index): index
+        case .virtual(let index): system.aliases.count + index
+        case .user(let index): system.aliases.count + virtualAddresses.count + index
+        }
+    }
+
     var allNames: [String] { system.users.map(\.name.value) + system.aliases.map(\.name.value) }
 
     /// The names of a domain of ours, for suggestions.

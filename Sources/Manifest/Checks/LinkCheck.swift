@@ -9,7 +9,7 @@ struct LinkCheck {
     /// Longer loops are shown by their beginning and end.
     private static let longestShownLoop = 12
 
-    private enum Mark { case onPath(at: Int), done }
+    private enum Mark { case new, onPath(at: Int), done }
     private struct Visit {
         let node: AddressBook.Node
         let steps: [(target: Located<MailSystem.Target>, node: AddressBook.Node)]
@@ -17,30 +17,36 @@ struct LinkCheck {
     }
 
     private let book: AddressBook
-    private var marks: [AddressBook.Node: Mark] = [:]
+    /// By the nodes' ordinals.
+    private var marks: [Mark]
     private var path: [Visit] = []
     private var candidates: [String: [String]] = [:]
 
     static func run(_ book: AddressBook, _ findings: inout Findings) {
         var check = LinkCheck(book: book)
-        for node in book.nodes where check.marks[node] == nil { check.follow(node, &findings) }
+        for (ordinal, node) in book.nodes.enumerated() {
+            if case .new = check.marks[ordinal] { check.follow(node, &findings) }
+        }
     }
 
-    private init(book: AddressBook) { self.book = book }
+    private init(book: AddressBook) {
+        self.book = book
+        marks = Array(repeating: .new, count: book.nodes.count)
+    }
 
     /// Depth first, with a stack of its own: a chain of 100,000 aliases is no reason to crash.
     private mutating func follow(_ start: AddressBook.Node, _ findings: inout Findings) {
         enter(start, &findings)
         while let visit = path.last {
             guard visit.next < visit.steps.count else {
-                marks[visit.node] = .done
+                marks[book.ordinal(of: visit.node)] = .done
                 path.removeLast()
                 continue
             }
             path[path.count - 1].next += 1
             let step = visit.steps[visit.next]
-            switch marks[step.node] {
-            case nil: enter(step.node, &findings)
+            switch marks[book.ordinal(of: step.node)] {
+            case .new: enter(step.node, &findings)
             case .done: break
             case .onPath(let index): reportLoop(from: index, closedBy: step.target, &findings)
             }
@@ -57,7 +63,7 @@ struct LinkCheck {
             }
         }
         if case .user(let index) = node, book.keepsMail(index) { steps = [] }
-        marks[node] = .onPath(at: path.count)
+        marks[book.ordinal(of: node)] = .onPath(at: path.count)
         path.append(Visit(node: node, steps: steps))
     }
 

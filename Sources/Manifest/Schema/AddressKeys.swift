@@ -20,6 +20,8 @@ enum DomainKeys {
         postfix: "relay_recipient_maps", "Of a relay domain: the addresses that exist, each without its domain.")
 
     private static let addressTable = Syntax<[MailSystem.VirtualAddress]>.addresses
+    /// A domain of which nothing is known: every address in it may exist.
+    private static let unreadable = MailSystem.MailDomain.Kind.relay(via: nil, recipients: nil)
 
     /// All keys are read whatever the kind is, so that nothing wrong in them goes unseen.
     private static let section = Syntax<MailSystem.MailDomain.Kind>.section([kind, addresses, via, recipients]) { section, findings in
@@ -29,7 +31,8 @@ enum DomainKeys {
         let recipients = section.optional(recipients, &findings)?.value
         refuseDuplicates(recipients ?? [], &findings)
         // A kind that could not be read says nothing about what goes with it.
-        if kind != nil || section.position(of: Self.kind) == nil { refuseMisplaced(in: section, kind?.value ?? .local, &findings) }
+        guard kind != nil || section.position(of: Self.kind) == nil else { return unreadable }
+        refuseMisplaced(in: section, kind?.value ?? .local, &findings)
         switch kind?.value ?? .local {
         case .local: return .local
         case .relay: return .relay(via: via, recipients: recipients)
@@ -43,7 +46,7 @@ enum DomainKeys {
     }
 
     static let table = Syntax<[(name: Located<Domain>, entry: MailSystem.MailDomain.Kind)]>
-        .table(of: .domain, key: \.key, duplicate: .overlappingDomains, section)
+        .table(of: .domain, key: \.key, duplicate: .overlappingDomains, orElse: unreadable, section)
         .then { table, _, _ in table.map { MailSystem.MailDomain(name: $0.name, kind: $0.entry) } }
 
     /// Keys of one kind of domain that stand at another.
@@ -69,7 +72,7 @@ enum DomainKeys {
 extension Syntax where Value == [MailSystem.VirtualAddress] {
     fileprivate static var addresses: Syntax {
         Syntax<[(name: Located<String>, entry: Targets)]>
-            .table(of: .virtualLocalPart, key: lowercasedASCII, .oneOrMany(of: .target))
+            .table(of: .virtualLocalPart, key: lowercasedASCII, orElse: [], .oneOrMany(of: .target))
             .then { table, _, _ in table.map { MailSystem.VirtualAddress(localPart: $0.name, targets: $0.entry) } }
     }
 }
@@ -100,8 +103,11 @@ enum UserKeys {
             keepCopy: section.value(keepCopy, &findings).value, format: section.value(mailbox, &findings).value)
     }
 
+    private static let unreadable = MailSystem.User(
+        name: Located(""), fullName: nil, quota: nil, forward: [], keepCopy: false, format: nil)
+
     static let table = Syntax<[(name: Located<String>, entry: MailSystem.User)]>
-        .table(of: .userName, key: lowercasedASCII, section)
+        .table(of: .userName, key: lowercasedASCII, orElse: unreadable, section)
         .then { table, _, _ in
             table.map { name, user in
                 var user = user
@@ -124,7 +130,7 @@ extension MailboxKeys {
 
 enum AliasKeys {
     static let table = Syntax<[(name: Located<String>, entry: Targets)]>
-        .table(of: .aliasName, key: lowercasedASCII, .oneOrMany(of: .target))
+        .table(of: .aliasName, key: lowercasedASCII, orElse: [], .oneOrMany(of: .target))
         .then { table, _, _ in table.map { MailSystem.Alias(name: $0.name, targets: $0.entry) } }
 }
 

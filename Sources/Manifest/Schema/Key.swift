@@ -77,7 +77,7 @@ struct Section {
         }
         if let declaration = declarations.first(where: { $0.name == name }) { return declaration }
         let hint =
-            findings.suggestions.hint(for: name, among: declarations.map(\.name)) ?? ManifestSchema.hint(forMisplaced: name)
+            ManifestSchema.hint(forMisplaced: name) ?? findings.suggestions.hint(for: name, among: declarations.map(\.name))
             ?? "the keys here are: \(declarations.map(\.name).joined(separator: ", "))"
         findings.error(.unknownKey, "unknown key \(quoted(name))", at: key.span, hint: hint)
         return nil

@@ -89,8 +89,10 @@ extension Syntax {
     }
 
     /// A mapping whose keys the user names, in the order of the text. Keys that differ in case only are the same key.
+    /// `substitute` takes the place of an entry that is wrong: its name exists all the same, and what refers to it does not dangle.
     static func table<Name, Entry>(
-        of name: Syntax<Name>, key: @escaping @Sendable (Name) -> String, duplicate: Diagnostic.Code = .duplicateKey, _ entry: Syntax<Entry>
+        of name: Syntax<Name>, key: @escaping @Sendable (Name) -> String, duplicate: Diagnostic.Code = .duplicateKey,
+        orElse substitute: Entry, _ entry: Syntax<Entry>
     ) -> Syntax where Value == [(name: Located<Name>, entry: Entry)] {
         guard case .word(let word) = name.form else { preconditionFailure("a key is a scalar") }
         return Syntax(form: .table(name: word, entry: entry.form)) { node, findings in
@@ -114,8 +116,7 @@ extension Syntax {
                     findings.error(duplicate, "\(quoted("\(name.value)")) stands twice; the first is at line \(first)", at: name.span)
                     continue
                 }
-                guard let value = entry.read(item.value, &findings) else { continue }
-                result.append((name, value))
+                result.append((name, entry.read(item.value, &findings) ?? substitute))
             }
             return result
         }
@@ -126,7 +127,8 @@ extension Syntax {
 func isTruthWord(_ text: String) -> Bool { truthValue(text) != nil }
 
 func truthValue(_ text: String) -> Bool? {
-    switch text {
+    guard text.utf8.count <= 5 else { return nil }
+    return switch text {
     case "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON": true
     case "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF": false
     default: nil

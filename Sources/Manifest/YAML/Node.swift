@@ -19,8 +19,11 @@ struct Node: Sendable {
 
     /// Nothing was written, or one of YAML 1.1's words for it (<https://yaml.org/type/null.html>).
     var isNull: Bool {
-        guard case .scalar(let text, isPlain: true) = content else { return false }
-        return ["", "~", "null", "Null", "NULL"].contains(text)
+        guard case .scalar(let text, isPlain: true) = content, text.utf8.count <= 4 else { return false }
+        return switch text {
+        case "", "~", "null", "Null", "NULL": true
+        default: false
+        }
     }
 
     /// What an error message calls it.

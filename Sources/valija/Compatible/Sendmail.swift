@@ -10,7 +10,7 @@ enum Sendmail {
     static func run(_ arguments: [String]) -> ExitStatus {
         do {
             let options = try SendmailOptions(arguments)
-            let system = try loadManifest(nil).system
+            let system = try loadManifest(nil)
             let directory = system.queue.directory.value
             switch options.mode {
             case .printQueue: return try printQueue(directory, format: .mailq)
