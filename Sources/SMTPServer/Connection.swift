@@ -117,7 +117,11 @@ final class Connection: ChannelDuplexHandler {
             session.shutDown()
             pump()
         } else {
-            if let event = event as? ChannelEvent, event == .inputClosed { context.close(promise: nil) }
+            if let event = event as? ChannelEvent, event == .inputClosed {
+                // A client that only shut its sending side still gets its replies.
+                session.endOfInput()
+                pump()
+            }
             context.fireUserInboundEventTriggered(event)
         }
     }
