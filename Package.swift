@@ -16,8 +16,8 @@ let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", 
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
-let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -63,7 +63,7 @@ let package = Package(
         room("Accounts", ["MailSyntax", "CCrypt"]),
         room("PostfixFiles", ["Manifest", "MailSyntax"]),
         room("Routing", ["MailSyntax"]),
-        room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, heap, nioCore, nioPosix, nioConcurrency]),
+        room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, nioCore, nioPosix, nioConcurrency]),
 
         // Layer 3
         room("Policy", ["MailSyntax", "Routing"]),
@@ -77,7 +77,7 @@ let package = Package(
         room("Appliance", [
             "MailSyntax", "Telemetry", "Manifest", "SMTP", "DNS", "TLS", "Mailboxes", "Accounts", "Routing", "Policy",
             "MailQueue", "SMTPServer", "Delivery", "MailboxAccess",
-            nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, logging,
+            nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, unixSignals, logging,
         ]),
         .executableTarget(
             name: "valija",
