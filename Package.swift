@@ -100,7 +100,6 @@ let package = Package(
         // Tests
         tests("Architecture", []),
         tests("DNS", ["DNS", "MailSyntax"]),
-        tests("Manifest", ["Manifest", "MailSyntax"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
         tests("Routing", ["Routing", "MailSyntax"]),
