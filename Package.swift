@@ -62,6 +62,7 @@ let package = Package(
         library("CUnbound", apt: "libunbound-dev"),
         library("CSQLite", apt: "libsqlite3-dev"),
         library("CCrypt", apt: "libcrypt-dev"),
+        library("CLinux", apt: "libc6-dev"),
         room("MailSyntax", []),
         room("Telemetry", [logging, nioConcurrency]),
 
@@ -70,7 +71,7 @@ let package = Package(
         room("SMTP", ["MailSyntax", nioCore]),
         room("DNS", ["MailSyntax", "CUnbound", nioConcurrency]),
         room("TLS", ["COpenSSL"]),
-        room("Mailboxes", ["MailSyntax"]),
+        room("Mailboxes", ["MailSyntax", "CLinux"]),
 
         // Layer 2
         room("Accounts", ["MailSyntax", "CCrypt"]),
