@@ -24,8 +24,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: swiftSettings)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: exclude, swiftSettings: swiftSettings)
 }
 
 func library(_ name: String, apt: String) -> Target {
@@ -74,7 +74,7 @@ let package = Package(
         room("MailboxAccess", ["Mailboxes", "Accounts"]),
 
         // Layer 5
-        room("Appliance", [ 
+        room("Appliance", [
             "MailSyntax", "Telemetry", "Manifest", "SMTP", "DNS", "TLS", "Mailboxes", "Accounts", "Routing", "Policy",
             "MailQueue", "SMTPServer", "Delivery", "MailboxAccess",
             nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, logging,
@@ -83,6 +83,15 @@ let package = Package(
             name: "valija",
             dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
+
+        tests("DNS", ["DNS", "MailSyntax"]),
+        tests("SMTP", ["SMTP", "MailSyntax", nioCore]),
+        tests("Delivery", ["Delivery", "DNS", "SMTP", "MailQueue", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
+        tests("Routing", ["Routing", "MailSyntax"]),
+        tests("Policy", ["Policy", "Routing", "MailSyntax"]),
+        tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
+        // Tests
+        tests("Manifest", ["Manifest", "MailSyntax"]),
     ],
     swiftLanguageModes: [.v6]
 )

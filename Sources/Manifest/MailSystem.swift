@@ -20,16 +20,21 @@ package struct SourcePosition: Hashable, Comparable, Sendable {
 package struct Located<Value: Sendable>: Sendable {
     package let value: Value
     package let position: SourcePosition?
+    /// The column after its end, where that is on the same line and known.
+    package let endColumn: Int?
 
-    package init(_ value: Value, at position: SourcePosition? = nil) {
+    package init(_ value: Value, at position: SourcePosition? = nil, endColumn: Int? = nil) {
         self.value = value
         self.position = position
+        self.endColumn = endColumn
     }
 }
 
 extension Located: Equatable where Value: Equatable {}
 
 package struct MailSystem: Sendable {
+    /// The manifest's file as the caller named it.
+    package var file: String
     package var hostname: Located<Domain>
     /// Domain that bare addresses get. Default: the hostname.
     package var origin: Located<Domain>
@@ -105,7 +110,7 @@ package struct MailSystem: Sendable {
 
     package struct Mailboxes: Sendable {
         package var format: Located<MailboxFormat>
-        /// Absolute path: `USER` (mbox) and `USER/` (maildir) lie in it.
+        /// `USER` (mbox) and `USER/` (maildir) lie in it. A relative path counts from the working directory.
         package var directory: Located<String>
     }
 
@@ -115,6 +120,7 @@ package struct MailSystem: Sendable {
     }
 
     package struct Queue: Sendable {
+        /// A relative path counts from the working directory.
         package var directory: Located<String>
         package var retryMinimum: Located<Duration>
         package var retryMaximum: Located<Duration>
@@ -127,5 +133,14 @@ package struct MailSystem: Sendable {
     package struct Logging: Sendable {
         package enum Level: String, CaseIterable, Sendable { case debug, info, warning, error }
         package var level: Located<Level>
+    }
+}
+
+extension MailSystem {
+    /// The manifest line that decided, as logs show it: `mail.yaml:12 aliases.sales`; `default networks` for what no line set.
+    package func rule(_ position: SourcePosition?, _ what: String) -> String {
+        guard let position else { return "default \(what)" }
+        let base = file.utf8.lastIndex(of: UInt8(ascii: "/")).map { file[file.utf8.index(after: $0)...] } ?? file[...]
+        return "\(base):\(position.line) \(what)"
     }
 }

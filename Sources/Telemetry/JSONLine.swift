@@ -39,6 +39,24 @@ package struct JSONLine {
         needsComma = true
     }
 
+    /// An array of objects; each between `beginElement` and `endObject`.
+    package mutating func beginArray(_ name: StaticString) {
+        key(name)
+        bytes.append(UInt8(ascii: "["))
+        needsComma = false
+    }
+
+    package mutating func beginElement() {
+        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        bytes.append(UInt8(ascii: "{"))
+        needsComma = false
+    }
+
+    package mutating func endArray() {
+        bytes.append(UInt8(ascii: "]"))
+        needsComma = true
+    }
+
     /// Closes the object; with a line end.
     package mutating func finish() {
         bytes.append(UInt8(ascii: "}"))

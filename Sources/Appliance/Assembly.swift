@@ -1,0 +1,176 @@
+// From a manifest to a running appliance: which parts there are, what each is told, and in which order they start and stop.
+//
+// Start: log, spool, agents, queue, sockets. Stop: the reverse, so that no mail is taken that nobody would keep, and
+// deliveries under way may end. Within `Grace` all of it is over.
+
+internal import Delivery
+internal import DNS
+internal import Logging
+internal import MailQueue
+package import MailSyntax
+package import Manifest
+internal import NIOCore
+internal import NIOPosix
+internal import Policy
+internal import Routing
+internal import SMTP
+internal import SMTPServer
+internal import ServiceLifecycle
+package import Telemetry
+
+/// How long each part may take to stop; together less than the ten seconds that a container engine waits.
+private enum Grace {
+    static let sessions = TimeAmount.seconds(3)
+    static let deliveries = Duration.seconds(4)
+}
+
+/// Why an appliance did not start, or what ended it.
+package struct ApplianceFailure: Error, CustomStringConvertible {
+    package let description: String
+}
+
+package struct Assembly {
+    private let system: MailSystem
+    private let log: EventLog
+    private let started = Timestamp.now()
+
+    package init(_ system: MailSystem, log: EventLog) {
+        self.system = system
+        self.log = log
+    }
+
+    /// Starts everything, serves until SIGTERM or SIGINT, and stops everything. Returns when all accepted mail is safe and
+    /// all sockets are closed.
+    package func run() async throws {
+        log.record(.manifestLoaded, by: .appliance) { fields in
+            fields.rule = system.file
+            fields.message = "\(system.domains.count) domains, \(system.users.count) users, \(system.aliases.count) aliases"
+        }
+        let group = MultiThreadedEventLoopGroup.singleton
+        // Blocking work of intake, health and agents. Few threads: what they wait for is one disk.
+        let threads = NIOThreadPool(numberOfThreads: 4)
+        threads.start()
+        let spool = try openSpool()
+        let space = SpoolSpace(directory: system.queue.directory.value, minimum: system.queue.minimumFree.value, threads: threads)
+        let router = Router(routerConfiguration(system))
+        let scheduler = try scheduler(spool, router, group, threads)
+        let smtp = SMTPService(
+            configuration: smtpConfiguration(router), queue: scheduler, log: log, threads: threads, now: Timestamp.now, hasSpace: space.hasEnough)
+        let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: system.file, started: started)
+        let control = ControlRoutes(scheduler: scheduler, threads: threads)
+
+        let listeners = try await openListeners(smtp, health, control, group)
+        health.listenersAreUp()
+        let services = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [
+                    .init(service: QueueService(scheduler: scheduler, grace: Grace.deliveries)),
+                    .init(service: ListenerService(listeners: listeners, health: health, log: log, grace: Grace.sessions, started: started)),
+                ],
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: Logger(label: "lifecycle") { _ in LibraryLog(log: log) }))
+        try await services.run()
+        try? await threads.shutdownGracefully()
+        log.record(.serviceStopped, by: .appliance)
+    }
+
+    private func openSpool() throws -> Spool {
+        do {
+            return try Spool(directory: system.queue.directory.value, owner: system.hostname.value.key)
+        } catch {
+            log.record(.queueFailed, by: .queue) { $0.reason = error.reason }
+            throw ApplianceFailure(description: error.reason)
+        }
+    }
+
+    private func scheduler(_ spool: Spool, _ router: Router, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> DeliveryScheduler {
+        let mailboxes = LocalAgent(configuration: mailboxConfiguration(system))
+        let nextHops = SMTPAgent(
+            configuration: SMTPAgent.Configuration(hostname: system.hostname.value), resolver: try Resolver(.system()), group: group,
+            threadPool: threads)
+        return DeliveryScheduler(
+            spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: queueConfiguration(system, router), log: log, loop: group.next(),
+            now: Timestamp.now)
+    }
+
+    private func smtpConfiguration(_ router: Router) -> SMTPService.Configuration {
+        SMTPService.Configuration(
+            session: ServerSession.Configuration(
+                hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
+                recipientLimit: system.limits.recipientsPerMessage.value),
+            policy: AccessPolicy(policyConfiguration(system), router: router), connectionsPerClient: system.limits.connectionsPerClient.value)
+    }
+
+    // MARK: Sockets
+
+    private func openListeners(
+        _ smtp: SMTPService, _ health: Health, _ control: ControlRoutes, _ group: MultiThreadedEventLoopGroup
+    ) async throws -> ListenerService.Listeners {
+        var listeners = ListenerService.Listeners()
+        let directory = system.queue.directory.value
+        // Health first: a probe then sees why the rest is not up.
+        for endpoint in system.listen.health.value {
+            listeners.http.append(try await opened("\(endpoint)", .health) { try await HTTPServer.bind(endpoint, group: group, routes: health.routes) })
+        }
+        for endpoint in system.listen.smtp.value {
+            listeners.smtp.append(try await opened("\(endpoint)", .smtpd) { try await Listener.bind(endpoint, service: smtp, group: group) })
+        }
+        let submission = ApplianceSockets.smtp(directory)
+        listeners.smtp.append(try await opened(submission, .smtpd) { try await Listener.bind(unixSocket: submission, service: smtp, group: group) })
+        let socket = ApplianceSockets.control(directory)
+        listeners.http.append(try await opened(socket, .control) { try await HTTPServer.bind(unixSocket: socket, group: group, routes: control.routes) })
+        return listeners
+    }
+
+    private func opened<Value>(_ address: String, _ service: Service, _ bind: () async throws -> Value) async throws -> Value {
+        do {
+            let value = try await bind()
+            log.record(.listenerOpened, by: service) { $0.address = address }
+            return value
+        } catch {
+            log.record(.listenerFailed, by: service) { fields in
+                fields.address = address
+                fields.reason = "\(error)"
+            }
+            throw ApplianceFailure(description: "cannot listen at \(address): \(error)")
+        }
+    }
+}
+
+// MARK: Services
+
+/// The queue: runs until the listeners are closed.
+private struct QueueService: ServiceLifecycle.Service {
+    let scheduler: DeliveryScheduler
+    let grace: Duration
+
+    func run() async throws {
+        scheduler.start()
+        try? await gracefulShutdown()
+        await scheduler.stop(grace: grace)
+        await scheduler.spool.close()
+    }
+}
+
+private struct ListenerService: ServiceLifecycle.Service {
+    struct Listeners: Sendable {
+        var smtp: [Listener] = []
+        var http: [HTTPServer] = []
+    }
+
+    let listeners: Listeners
+    let health: Health
+    let log: EventLog
+    let grace: TimeAmount
+    let started: Timestamp
+
+    func run() async throws {
+        log.record(.serviceReady, by: .appliance) { $0.delay = Timestamp.now() - started }
+        try? await gracefulShutdown()
+        log.record(.serviceStopping, by: .appliance)
+        health.willStop()
+        await withTaskGroup { group in
+            for listener in listeners.smtp { group.addTask { await listener.close(grace: grace) } }
+        }
+        for server in listeners.http { await server.close() }
+    }
+}

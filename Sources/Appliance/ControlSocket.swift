@@ -1,0 +1,105 @@
+// What administrators' commands ask of a running appliance: HTTP over a Unix socket in the spool's directory, for its
+// owner only. Answers are ready to print, as text or JSON.
+//
+//     GET    /queue?format=mailq|json      the whole queue, streamed
+//     GET    /queue/ID?format=…            one message: its entry, an empty line, its content (json: the entry only)
+//     POST   /queue/flush, /queue/ID/flush
+//     DELETE /queue, /queue/ID
+
+internal import Glibc
+internal import MailQueue
+internal import MailSyntax
+internal import NIOCore
+internal import NIOPosix
+
+/// Where the sockets of an appliance are, by its spool.
+package enum ApplianceSockets {
+    package static func control(_ queueDirectory: String) -> String { queueDirectory + "/control.sock" }
+    /// SMTP for processes of this host: what `sendmail` speaks to.
+    package static func smtp(_ queueDirectory: String) -> String { queueDirectory + "/smtp.sock" }
+}
+
+struct ControlRoutes: Sendable {
+    let scheduler: DeliveryScheduler
+    let threads: NIOThreadPool
+
+    /// Messages read in one go: a listing of any length needs the memory of a page.
+    private static let page = 500
+
+    func routes(_ request: HTTPRequest, _ responder: HTTPResponder) async throws {
+        let parts = request.path.split(separator: "/")
+        guard parts.first == "queue", parts.count <= 3 else { return try await responder.send(404, "text/plain", "no such request\n") }
+        do {
+            switch (request.method, parts.count, parts.last!) {
+            case ("GET", 1, _): try await list(request, responder)
+            case ("POST", 2, "flush"): try await responder.send(200, "text/plain", "\(try await scheduler.flush(nil))\n")
+            case ("DELETE", 1, _): try await responder.send(200, "text/plain", "\(try await deleteAll())\n")
+            default:
+                guard let id = QueueID(parts[1]), let (message, content) = try await scheduler.message(id) else {
+                    return try await responder.send(404, "text/plain", "no message \(parts[1]) in the queue\n")
+                }
+                switch (request.method, parts.count, parts.last!) {
+                case ("GET", 2, _): try await show(message, content, request, responder)
+                case ("POST", 3, "flush"): try await responder.send(200, "text/plain", "\(try await scheduler.flush(id))\n")
+                case ("DELETE", 2, _):
+                    _ = try await scheduler.delete(id)
+                    try await responder.send(200, "text/plain", "1\n")
+                default: try await responder.send(405, "text/plain", "method not allowed\n")
+                }
+            }
+        } catch let failure as SpoolFailure {
+            try await responder.send(503, "text/plain", "\(failure.reason)\n")
+        }
+    }
+
+    private func format(_ request: HTTPRequest) -> QueueListing.Format { request.query["format"].flatMap { .init(rawValue: $0) } ?? .mailq }
+
+    private func list(_ request: HTTPRequest, _ responder: HTTPResponder) async throws {
+        var listing = QueueListing(format: format(request))
+        try await responder.begin(200, "text/plain; charset=utf-8")
+        var last = QueueID(rawValue: -1)
+        while true {
+            let page = try await scheduler.list(after: last, limit: ControlRoutes.page)
+            guard let end = page.last else { break }
+            try await responder.write(listing.render(page))
+            last = end.id
+        }
+        try await responder.write(listing.end())
+        try await responder.end()
+    }
+
+    private func deleteAll() async throws -> Int {
+        var count = 0
+        var last = QueueID(rawValue: -1)
+        while true {
+            let page = try await scheduler.list(after: last, limit: ControlRoutes.page)
+            guard let end = page.last else { return count }
+            for message in page where try await scheduler.delete(message.id) { count += 1 }
+            last = end.id
+        }
+    }
+
+    private func show(_ message: StoredMessage, _ content: MessageContent, _ request: HTTPRequest, _ responder: HTTPResponder) async throws {
+        try await responder.begin(200, "text/plain; charset=utf-8")
+        if format(request) == .json {
+            try await responder.write(QueueListing.json(message))
+            return try await responder.end()
+        }
+        var listing = QueueListing(format: .mailq)
+        try await responder.write(listing.render([message]))
+        switch content {
+        case .inline(let bytes): try await responder.write(Array(bytes.readableBytesView))
+        case .file(let path, _):
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            defer { if descriptor >= 0 { Glibc.close(descriptor) } }
+            while let chunk = try await threads.runIfActive({ readChunk(descriptor) }) { try await responder.write(chunk) }
+        }
+        try await responder.end()
+    }
+}
+
+/// Nil at the end, and where the file cannot be read.
+private func readChunk(_ descriptor: CInt) -> [UInt8]? {
+    let bytes = [UInt8](unsafeUninitializedCapacity: 64 << 10) { buffer, count in count = max(0, read(descriptor, buffer.baseAddress, buffer.count)) }
+    return bytes.isEmpty ? nil : bytes
+}

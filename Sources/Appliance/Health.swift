@@ -1,0 +1,175 @@
+// Is the appliance alive, and may mail be sent to it? `/livez`, `/readyz` and `/metrics`.
+
+internal import Glibc
+internal import MailQueue
+internal import MailSyntax
+internal import NIOConcurrencyHelpers
+internal import NIOCore
+internal import NIOPosix
+internal import SMTPServer
+internal import Telemetry
+
+/// What readiness depends on. Each check says `ok` or why not.
+final class Health: Sendable {
+    private struct State {
+        var isListening = false
+        var isStopping = false
+        var manifest: String
+    }
+
+    private let scheduler: DeliveryScheduler
+    private let smtp: SMTPService
+    private let space: SpoolSpace
+    private let log: EventLog
+    private let started: Timestamp
+    private let state: NIOLockedValueBox<State>
+
+    init(scheduler: DeliveryScheduler, smtp: SMTPService, space: SpoolSpace, log: EventLog, manifest: String, started: Timestamp) {
+        self.scheduler = scheduler
+        self.smtp = smtp
+        self.space = space
+        self.log = log
+        self.started = started
+        state = NIOLockedValueBox(State(manifest: manifest))
+    }
+
+    func listenersAreUp() { state.withLockedValue { $0.isListening = true } }
+    func willStop() { state.withLockedValue { $0.isStopping = true } }
+
+    func routes(_ request: HTTPRequest, _ responder: HTTPResponder) async throws {
+        guard request.method == "GET" || request.method == "HEAD" else { return try await responder.send(405, "text/plain", "method not allowed\n") }
+        switch request.path {
+        case "/livez": try await responder.send(200, "application/json", "{\"status\":\"alive\"}\n")
+        case "/readyz":
+            let checks = await checks()
+            let isReady = checks.allSatisfy { $0.fault == nil }
+            try await responder.send(isReady ? 200 : 503, "application/json", Health.json(checks, isReady: isReady))
+        case "/metrics": try await responder.send(200, "text/plain; version=0.0.4; charset=utf-8", metrics())
+        default: try await responder.send(404, "text/plain", "not found: try /livez, /readyz or /metrics\n")
+        }
+    }
+
+    private struct Check {
+        let name: StaticString
+        /// Nil: fine.
+        let fault: String?
+    }
+
+    private func checks() async -> [Check] {
+        let (isListening, isStopping) = state.withLockedValue { ($0.isListening, $0.isStopping) }
+        await space.refresh()
+        let spoolFault: String? = if let fault = await scheduler.spool.probe() { fault.reason } else if space.isShort { space.shortage } else { nil }
+        return [
+            Check(name: "spool", fault: spoolFault),
+            Check(name: "listeners", fault: isStopping ? "stopping" : isListening ? nil : "not listening yet"),
+            Check(name: "manifest", fault: nil),
+        ]
+    }
+
+    private static func json(_ checks: [Check], isReady: Bool) -> String {
+        var line = JSONLine()
+        line.field("status", isReady ? "ready" : "not ready")
+        line.beginObject("checks")
+        for check in checks { line.field(check.name, check.fault ?? "ok") }
+        line.endObject()
+        line.finish()
+        return String(decoding: line.bytes, as: UTF8.self)
+    }
+
+    /// Prometheus text exposition format 0.0.4.
+    private func metrics() -> String {
+        var text = """
+            # HELP valija_events_total Events by name, as in the log.
+            # TYPE valija_events_total counter
+
+            """
+        for (event, count) in log.counts { text += "valija_events_total{event=\"\(event.rawValue)\"} \(count)\n" }
+        let (resident, descriptors) = processFigures()
+        let gauges: [(String, String, String)] = [
+            ("valija_queue_messages", "Messages in the spool.", "\(scheduler.spool.count)"),
+            ("valija_queue_active_messages", "Messages being delivered at this moment.", "\(scheduler.activeCount)"),
+            ("valija_smtp_sessions", "SMTP sessions that are open.", "\(smtp.sessionCount)"),
+            ("valija_spool_free_bytes", "Free space of the spool's file system.", "\(space.free)"),
+            ("valija_manifest_info", "The manifest in force.", "1"),
+            ("process_resident_memory_bytes", "Resident memory.", "\(resident)"),
+            ("process_open_fds", "Open file descriptors.", "\(descriptors)"),
+            ("process_start_time_seconds", "Start of the process, in seconds since 1970.", "\(started.seconds)"),
+        ]
+        for (name, help, value) in gauges {
+            let label = name == "valija_manifest_info" ? "{file=\"\(state.withLockedValue { $0.manifest }.replacing("\"", with: "\\\""))\"}" : ""
+            text += "# HELP \(name) \(help)\n# TYPE \(name) gauge\n\(name)\(label) \(value)\n"
+        }
+        return text
+    }
+}
+
+/// Resident octets and open descriptors, from /proc.
+private func processFigures() -> (resident: Int, descriptors: Int) {
+    var resident = 0
+    if let file = fopen("/proc/self/statm", "r") {
+        defer { fclose(file) }
+        var buffer = [CChar](repeating: 0, count: 128)
+        if fgets(&buffer, 128, file) != nil {
+            let fields = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+            if fields.count > 1, let pages = Int(fields[1]) { resident = pages * Int(sysconf(CInt(_SC_PAGESIZE))) }
+        }
+    }
+    var descriptors = 0
+    if let directory = opendir("/proc/self/fd") {
+        while readdir(directory) != nil { descriptors += 1 }
+        closedir(directory)
+        descriptors -= 3  // ".", "..", and the one of this look
+    }
+    return (resident, descriptors)
+}
+
+/// Free space of the spool's file system, looked at once a second at most and never on an event loop.
+final class SpoolSpace: Sendable {
+    private struct State {
+        var free: Int
+        var checked: NIODeadline
+        var isChecking = false
+    }
+
+    private let directory: String
+    private let minimum: Int
+    private let threads: NIOThreadPool
+    private let state: NIOLockedValueBox<State>
+
+    /// Blocks once; for the start of the appliance.
+    init(directory: String, minimum: Int, threads: NIOThreadPool) {
+        self.directory = directory
+        self.minimum = minimum
+        self.threads = threads
+        state = NIOLockedValueBox(State(free: freeSpace(directory), checked: .now()))
+    }
+
+    var free: Int { state.withLockedValue { $0.free } }
+    var isShort: Bool { free < minimum }
+    var shortage: String { "\(free) bytes are free at \(directory), fewer than queue.minimum_free (\(minimum))" }
+
+    /// As of a second ago or so; asks for a new look where that is longer ago.
+    func hasEnough() -> Bool {
+        let now = NIODeadline.now()
+        let (isEnough, mustLook) = state.withLockedValue { state in
+            let mustLook = !state.isChecking && now - state.checked > .seconds(1)
+            if mustLook { state.isChecking = true }
+            return (state.free >= minimum, mustLook)
+        }
+        if mustLook { threads.submit { _ in self.look() } }
+        return isEnough
+    }
+
+    func refresh() async { try? await threads.runIfActive { self.look() } }
+
+    private func look() {
+        let free = freeSpace(directory)
+        state.withLockedValue { $0 = State(free: free, checked: .now()) }
+    }
+}
+
+private func freeSpace(_ directory: String) -> Int {
+    var figures = statvfs()
+    guard statvfs(directory, &figures) == 0 else { return 0 }
+    return Int(figures.f_bavail) * Int(figures.f_frsize)
+}

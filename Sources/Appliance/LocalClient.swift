@@ -1,0 +1,125 @@
+// How a command speaks to a running appliance on the same host: blocking, with plain sockets. HTTP/1.0 for health and control,
+// or the raw socket for SMTP.
+
+internal import Glibc
+package import MailSyntax
+
+/// Why the appliance could not be asked.
+package struct LocalClientError: Error, CustomStringConvertible {
+    package enum Kind: Sendable { case notRunning, notPermitted, broken }
+    package let kind: Kind
+    package let description: String
+}
+
+/// A connected socket; closed with the value's end.
+package struct LocalConnection: ~Copyable {
+    package let descriptor: CInt
+
+    package init(unixSocket path: String) throws(LocalClientError) {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let capacity = MemoryLayout.size(ofValue: address.sun_path)
+        guard path.utf8.count < capacity else { throw LocalClientError(kind: .broken, description: "\(path): longer than a socket's name may be") }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        descriptor = try LocalConnection.connected(AF_UNIX, &address, path)
+    }
+
+    package init(_ endpoint: Endpoint) throws(LocalClientError) {
+        let name = "\(endpoint)"
+        if endpoint.address.isV6 {
+            var address = sockaddr_in6()
+            address.sin6_family = sa_family_t(AF_INET6)
+            address.sin6_port = endpoint.port.bigEndian
+            withUnsafeMutableBytes(of: &address.sin6_addr) { $0.copyBytes(from: endpoint.address.bytes) }
+            descriptor = try LocalConnection.connected(AF_INET6, &address, name)
+        } else {
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = endpoint.port.bigEndian
+            withUnsafeMutableBytes(of: &address.sin_addr) { $0.copyBytes(from: endpoint.address.bytes) }
+            descriptor = try LocalConnection.connected(AF_INET, &address, name)
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    private static func connected<SocketAddress>(_ family: CInt, _ address: inout SocketAddress, _ name: String) throws(LocalClientError) -> CInt {
+        let descriptor = socket(family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        let size = socklen_t(MemoryLayout<SocketAddress>.size)
+        let failed = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) != 0 }
+        }
+        guard failed else { return descriptor }
+        let code = errno
+        close(descriptor)
+        let kind: LocalClientError.Kind = code == EACCES || code == EPERM ? .notPermitted : .notRunning
+        throw LocalClientError(kind: kind, description: "no appliance answers at \(name): \(String(cString: strerror(code)))")
+    }
+
+    /// Gives up when the peer is silent for that long.
+    package func setTimeout(seconds: Int) {
+        var time = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    package func send(_ bytes: some Collection<UInt8>) throws(LocalClientError) {
+        let array = Array(bytes)
+        let whole = array.withUnsafeBytes { buffer in
+            var offset = 0
+            while offset < buffer.count {
+                let count = Glibc.send(descriptor, buffer.baseAddress! + offset, buffer.count - offset, CInt(MSG_NOSIGNAL.rawValue))
+                if count < 0 {
+                    if errno == EINTR { continue }
+                    return false
+                }
+                offset += count
+            }
+            return true
+        }
+        guard whole else { throw LocalClientError(kind: .broken, description: "the appliance closed the connection") }
+    }
+
+    /// Empty at the end.
+    package func receive() throws(LocalClientError) -> [UInt8] {
+        while true {
+            var count = 0
+            let bytes = [UInt8](unsafeUninitializedCapacity: 16 << 10) { buffer, used in
+                count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
+                used = max(0, count)
+            }
+            if count >= 0 { return bytes }
+            guard errno == EINTR else { throw LocalClientError(kind: .broken, description: "the appliance did not answer: \(String(cString: strerror(errno)))") }
+        }
+    }
+}
+
+/// One HTTP request. `body` gets the status and the answer, piece by piece; the status is returned too.
+package func request(
+    _ connection: borrowing LocalConnection, _ method: String, _ target: String, body: (Int, [UInt8]) -> Void
+) throws(LocalClientError) -> Int {
+    try connection.send("\(method) \(target) HTTP/1.0\r\nHost: localhost\r\n\r\n".utf8)
+    var head: [UInt8] = []
+    var end: Int?
+    while end == nil {
+        let bytes = try connection.receive()
+        guard !bytes.isEmpty, head.count < 64 << 10 else { throw LocalClientError(kind: .broken, description: "the appliance gave no answer") }
+        head += bytes
+        end = headEnd(head)
+    }
+    // status-line = HTTP-version SP status-code SP [ reason-phrase ]      (RFC 9112 §4)
+    let statusLine = String(decoding: head.prefix { $0 != UInt8(ascii: "\r") }, as: UTF8.self).split(separator: " ")
+    guard statusLine.count > 1, let status = Int(statusLine[1]) else { throw LocalClientError(kind: .broken, description: "that is no HTTP answer") }
+    body(status, Array(head[end!...]))
+    while true {
+        let bytes = try connection.receive()
+        guard !bytes.isEmpty else { return status }
+        body(status, bytes)
+    }
+}
+
+private func headEnd(_ bytes: [UInt8]) -> Int? {
+    guard bytes.count >= 4 else { return nil }
+    for index in 0...(bytes.count - 4) where bytes[index...].starts(with: "\r\n\r\n".utf8) { return index + 4 }
+    return nil
+}

@@ -1,0 +1,31 @@
+// From the manifest to what the queue and its agents are told.
+
+internal import Delivery
+internal import MailQueue
+internal import MailSyntax
+internal import Manifest
+internal import Routing
+
+func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliveryScheduler.Configuration {
+    let origin = system.origin.value
+    return DeliveryScheduler.Configuration(
+        hostname: system.hostname.value,
+        schedule: RetrySchedule(
+            minimum: system.queue.retryMinimum.value, maximum: system.queue.retryMaximum.value, lifetime: system.queue.lifetime.value,
+            bounceLifetime: system.queue.bounceLifetime.value),
+        place: { target in
+            switch target {
+            case .mailbox: .mailboxes
+            case .remote(let address): .nextHop(router.nextHop(for: address.domain))
+            }
+        },
+        route: { address in
+            let destinations: [Destination] =
+                switch router.route(address) {
+                case .deliver(let destinations, _): destinations
+                case .relay(let address, _), .outside(let address): [.remote(address)]
+                case .unknown: []
+                }
+            return destinations.map { RecipientTarget($0, origin: origin) }
+        })
+}

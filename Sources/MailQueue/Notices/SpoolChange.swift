@@ -1,0 +1,102 @@
+// The end of an attempt, inside one transaction: the report to the sender is queued in the same breath in which the
+// recipients that it speaks of are taken off, so that none is lost and none is sent twice.
+
+internal import Glibc
+internal import MailSyntax
+internal import NIOCore
+
+/// What a transaction did, for those who wait for it to be on disk.
+struct SpoolChange: Sendable {
+    /// Messages that left, less those that came.
+    var removed = 0
+    /// Body files that nobody speaks of any more.
+    var files: [String] = []
+    /// When something became due.
+    var due: Timestamp?
+    var notice: Notice?
+
+    struct Notice: Sendable {
+        let about: QueueID
+        /// Nil: the null sender.
+        let to: Address?
+        /// Nil: it was dropped, for `reason`.
+        let queued: QueueID?
+        let reason: String?
+    }
+
+    static func delete(_ id: QueueID, _ store: SpoolStore) throws -> SpoolChange {
+        var change = SpoolChange()
+        if try store.delete(id) {
+            change.removed = 1
+            change.files = [store.bodyPath(id)]
+        }
+        return change
+    }
+
+    /// Reports to the sender what has to be reported, then waits until `due` with the recipients that are left, or deletes
+    /// the message if none is. `noticeID` names the report.
+    static func settle(
+        _ id: QueueID, notice: Bool, due: Timestamp?, _ store: SpoolStore, _ configuration: DeliveryScheduler.Configuration,
+        _ noticeID: @autoclosure () -> QueueID, now: Timestamp
+    ) throws -> SpoolChange {
+        var change = SpoolChange()
+        if notice, let message = try store.message(id) {
+            let reported = message.recipients.filter { $0.state != .pending }
+            change.notice = try queueNotice(about: message, reported, store, configuration, noticeID(), now: now, &change)
+            for recipient in reported { try store.delete(id, recipient: recipient.recipient.number) }
+        }
+        if let due {
+            try store.postpone(id, until: due)
+            change.due = min(due, change.due ?? due)
+        } else {
+            let deleted = try delete(id, store)
+            change.removed += deleted.removed
+            change.files += deleted.files
+        }
+        return change
+    }
+
+    private static func queueNotice(
+        about message: StoredMessage, _ reported: [StoredRecipient], _ store: SpoolStore, _ configuration: DeliveryScheduler.Configuration,
+        _ noticeID: QueueID, now: Timestamp, _ change: inout SpoolChange
+    ) throws -> Notice? {
+        guard !reported.isEmpty else { return nil }
+        // RFC 5321 §4.5.5: nothing is ever sent in answer to a message from the null reverse-path.
+        guard let sender = message.sender else {
+            return Notice(about: message.id, to: nil, queued: nil, reason: "a report from the null sender could not be delivered")
+        }
+        let targets = configuration.route(sender)
+        guard !targets.isEmpty else {
+            return Notice(about: message.id, to: sender, queued: nil, reason: "the sender's address does not exist here")
+        }
+        let composed = DeliveryNotice(
+            message: message, recipients: reported, hostname: configuration.hostname, id: noticeID, now: now,
+            original: try excerpt(of: store.content(of: message)))
+        let recipients = targets.enumerated().map { number, target in
+            QueuedRecipient(number: number, original: sender, target: target, notify: .unspecified, originalRecipient: nil)
+        }
+        try store.insert(
+            IncomingMessage(
+                id: noticeID, envelope: composed.envelope, recipients: recipients, received: now, content: .inline(composed.content())),
+            leased: false)
+        change.removed -= 1
+        change.due = now
+        return Notice(about: message.id, to: sender, queued: noticeID, reason: nil)
+    }
+
+    /// Of a body in a file the beginning only: a report returns the header of a large message.
+    private static func excerpt(of content: MessageContent) throws -> DeliveryNotice.Original {
+        switch content {
+        case .inline(let bytes): return DeliveryNotice.Original(bytes: bytes, isWhole: true)
+        case .file(let path, _):
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path)") }
+            defer { Glibc.close(descriptor) }
+            var bytes = ByteBufferAllocator().buffer(capacity: Spool.largestInlineBody)
+            bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: Spool.largestInlineBody) { max(0, read(descriptor, $0.baseAddress, $0.count)) }
+            return DeliveryNotice.Original(bytes: bytes, isWhole: false)
+        }
+    }
+}
+
+func removeBodyFile(_ path: String) { unlink(path) }

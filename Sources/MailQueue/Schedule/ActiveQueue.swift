@@ -1,0 +1,212 @@
+// The messages that are being worked on, in memory: which wait for which place, what may start now, and what remains of a
+// message when a recipient is done. Pure: the scheduler performs what comes out of here.
+//
+// Bounded in messages and octets; what does not fit stays in the spool until there is room. Mail for one place waits
+// for that place only, so a slow or dead next hop holds up nobody else.
+
+internal import DequeModule
+internal import MailSyntax
+
+struct ActiveQueue: Sendable {
+    struct Limits: Sendable {
+        /// Postfix's qmgr_message_active_limit is 20,000.
+        var messages = 20_000
+        /// Content held in memory.
+        var octets = 64 << 20
+        /// How many batches may be under way for a place at once.
+        var mailboxConcurrency = 2
+        var nextHopConcurrency = 20
+        var mailboxBatch = 256
+        /// Messages over one connection before another takes over.
+        var nextHopBatch = 50
+    }
+
+    struct Batch: Sendable {
+        let place: DeliveryPlace
+        let requests: [DeliveryRequest]
+    }
+
+    /// What the spool has to be told about one recipient.
+    enum RecipientChange: Hashable, Sendable {
+        case remove
+        case keep(StoredRecipient.State, Reply)
+    }
+
+    /// What is to be done with a message when all of its recipients were reported.
+    enum Conclusion: Hashable, Sendable {
+        /// Nothing is left to do.
+        case delete
+        /// Report to the sender if `notice`, then wait until `due`, or delete it if no recipient is left.
+        case settle(notice: Bool, due: Timestamp?)
+    }
+
+    struct Settlement: Sendable {
+        let change: RecipientChange
+        let conclusion: Conclusion?
+        /// The lifetime is over: the deferral became a failure.
+        let hasExpired: Bool
+    }
+
+    private struct Message {
+        let attempts: Int
+        let received: Timestamp
+        let isBounce: Bool
+        let octets: Int
+        var unreported: Int
+        var needsNotice: Bool
+        var due: Timestamp?
+    }
+
+    private struct Place {
+        var waiting = Deque<DeliveryRequest>()
+        var running = 0
+        var isReady = false
+    }
+
+    private let limits: Limits
+    private var messages: [QueueID: Message] = [:]
+    private var places: [DeliveryPlace: Place] = [:]
+    private var ready = Deque<DeliveryPlace>()
+    private var reservedMessages = 0
+    private var octets = 0
+
+    init(limits: Limits = Limits()) { self.limits = limits }
+
+    var count: Int { messages.count }
+    var waitingCount: Int { places.values.reduce(0) { $0 + $1.waiting.count } }
+    func contains(_ id: QueueID) -> Bool { messages[id] != nil }
+
+    /// How many messages, and how many octets of content, may be loaded now; zero until a good part is free, so that loading
+    /// happens in pages.
+    var room: (messages: Int, octets: Int) {
+        let used = messages.count + reservedMessages
+        guard used <= limits.messages / 2, octets <= limits.octets / 2 else { return (0, 0) }
+        return (min(limits.messages - used, 1000), (limits.octets - octets) / 2)
+    }
+
+    /// Holds a place for a message that is on its way into the spool. False: no room; it has to wait there.
+    mutating func reserve(octets size: Int) -> Bool {
+        guard messages.count + reservedMessages < limits.messages, octets + size <= limits.octets else { return false }
+        reservedMessages += 1
+        octets += size
+        return true
+    }
+
+    mutating func cancelReservation(octets size: Int) {
+        reservedMessages -= 1
+        octets -= size
+    }
+
+    /// Takes up a message, with its recipients grouped by place. `reserved`: it was announced to `reserve`.
+    mutating func add(_ message: StoredMessage, octets size: Int, reserved: Bool, groups: [(DeliveryPlace, DeliveryRequest)], needsNotice: Bool) {
+        if reserved { reservedMessages -= 1 } else { octets += size }
+        messages[message.id] = Message(
+            attempts: message.attempts + 1, received: message.received, isBounce: message.sender == nil, octets: size,
+            unreported: groups.reduce(0) { $0 + $1.1.recipients.count }, needsNotice: needsNotice)
+        for (place, request) in groups {
+            places[place, default: Place()].waiting.append(request)
+            markReady(place)
+        }
+    }
+
+    /// All batches that may start now.
+    mutating func startBatches() -> [Batch] {
+        var batches: [Batch] = []
+        while let name = ready.popFirst() {
+            guard var place = places[name] else { continue }
+            place.isReady = false
+            let (concurrency, largest) = bounds(of: name)
+            while place.running < concurrency, !place.waiting.isEmpty {
+                // Spread what waits over the free slots: one message each when little waits, full batches when much does.
+                let share = (place.waiting.count + concurrency - place.running - 1) / (concurrency - place.running)
+                let size = min(share, largest)
+                batches.append(Batch(place: name, requests: Array(place.waiting.prefix(size))))
+                place.waiting.removeFirst(size)
+                place.running += 1
+            }
+            places[name] = place
+        }
+        return batches
+    }
+
+    mutating func batchEnded(_ name: DeliveryPlace) {
+        guard var place = places[name] else { return }
+        place.running -= 1
+        if place.running == 0, place.waiting.isEmpty {
+            places[name] = nil
+        } else {
+            places[name] = place
+            markReady(name)
+        }
+    }
+
+    private mutating func markReady(_ name: DeliveryPlace) {
+        guard let place = places[name], !place.isReady, place.running < bounds(of: name).concurrency, !place.waiting.isEmpty else { return }
+        places[name]!.isReady = true
+        ready.append(name)
+    }
+
+    private func bounds(of place: DeliveryPlace) -> (concurrency: Int, batch: Int) {
+        switch place {
+        case .mailboxes: (limits.mailboxConcurrency, limits.mailboxBatch)
+        case .nextHop: (limits.nextHopConcurrency, limits.nextHopBatch)
+        }
+    }
+
+    /// Takes a report in. Nil: the message is not here any more (deleted by an administrator).
+    mutating func settle(_ report: DeliveryReport, schedule: RetrySchedule, now: Timestamp) -> Settlement? {
+        guard var message = messages[report.id] else { return nil }
+        message.unreported -= 1
+        let notify = report.recipient.notify
+        var hasExpired = false
+        let change: RecipientChange
+        switch report.outcome {
+        case .delivered(let reply, let passesOnDSN):
+            // RFC 3461 §5.2: a report of success is sent only when asked for, and not when the next hop took that over.
+            if notify.contains(.success), !passesOnDSN {
+                let relayed = if case .remote = report.recipient.target { true } else { false }
+                change = .keep(relayed ? .relayed : .delivered, reply)
+                message.needsNotice = true
+            } else {
+                change = .remove
+            }
+        case .failed(let reply):
+            change = fail(reply, notify: notify, &message)
+        case .deferred(let reply):
+            if let due = schedule.nextAttempt(after: message.attempts, received: message.received, now: now, isBounce: message.isBounce) {
+                change = .keep(.pending, reply)
+                message.due = due
+            } else {
+                hasExpired = true
+                change = fail(reply, notify: notify, &message)
+            }
+        }
+        messages[report.id] = message
+        return Settlement(change: change, conclusion: concludeIfDone(report.id), hasExpired: hasExpired)
+    }
+
+    /// RFC 3461 §5.2.4: a failure is reported unless NOTIFY says otherwise.
+    private func fail(_ reply: Reply, notify: Notify, _ message: inout Message) -> RecipientChange {
+        guard notify.wantsFailure else { return .remove }
+        message.needsNotice = true
+        return .keep(.failed, reply)
+    }
+
+    /// Non-nil once, when nothing of the message is under way any more; then it is no longer here.
+    mutating func concludeIfDone(_ id: QueueID) -> Conclusion? {
+        guard let message = messages[id], message.unreported == 0 else { return nil }
+        remove(id)
+        return message.needsNotice || message.due != nil ? .settle(notice: message.needsNotice, due: message.due) : .delete
+    }
+
+    /// Forgets a message: what waits is not started, what is under way is no longer waited for.
+    mutating func drop(_ id: QueueID) {
+        guard messages[id] != nil else { return }
+        remove(id)
+        for name in places.keys { places[name]!.waiting.removeAll { $0.id == id } }
+    }
+
+    private mutating func remove(_ id: QueueID) {
+        if let message = messages.removeValue(forKey: id) { octets -= message.octets }
+    }
+}

@@ -1,0 +1,207 @@
+// The durable queue: what is in here survives a kill and a power cut. One SQLite database, one writer thread.
+//
+// Group commit: whoever wants to change the spool hands over an operation and is called back once it is on disk. The
+// writer takes all operations that wait, runs them in one transaction, and pays one fdatasync for all of them: while
+// it is syncing, the next group gathers. So the cost of durability is shared by as many sessions as there are, and a
+// single session waits for its own sync only.
+//
+// Errors: a failed group is rolled back and repeated one operation at a time, so that a fault of one is not a fault of
+// all. `SpoolFailure` says whether the disk is full. Nothing is reported as done that is not.
+
+internal import Glibc
+package import MailSyntax
+internal import NIOConcurrencyHelpers
+internal import NIOCore
+internal import NIOPosix
+
+/// Why the spool could not do something. `reply` is what an SMTP client hears; `reason` is for the log.
+package struct SpoolFailure: Error, CustomStringConvertible {
+    package let reply: Reply
+    package let reason: String
+    package var description: String { reason }
+
+    /// RFC 5321 §4.2.2: 452 insufficient system storage; RFC 3463: X.3.1 mail system full, X.3.0 other.
+    static func full(_ reason: String) -> SpoolFailure {
+        SpoolFailure(reply: Reply(452, EnhancedCode(4, 3, 1), "Insufficient system storage"), reason: reason)
+    }
+    static func other(_ reason: String) -> SpoolFailure {
+        SpoolFailure(reply: Reply(451, EnhancedCode(4, 3, 0), "Error: queue file write error"), reason: reason)
+    }
+
+    init(reply: Reply, reason: String) {
+        self.reply = reply
+        self.reason = reason
+    }
+
+    package init(_ error: any Error) {
+        let isFull = (error as? DatabaseError)?.isFull ?? ((error as? IOError)?.errnoCode == ENOSPC)
+        self = isFull ? .full("\(error)") : .other("\(error)")
+    }
+}
+
+package final class Spool: Sendable {
+    /// Bodies up to this many octets lie in the database; larger ones in a file of their own, so that neither memory
+    /// nor a transaction grows with the size of a message.
+    package static let largestInlineBody = 64 << 10
+
+    package let directory: String
+    private let thread: NIOThreadPool
+    /// Touched by the writer thread only.
+    private let store: WriterOwned<SpoolStore>
+    private let state: NIOLockedValueBox<State>
+
+    private struct State: Sendable {
+        var waiting: [Operation] = []
+        var isWriting = false
+        var isClosed = false
+        var lastID: Int64
+        var count: Int
+    }
+
+    private struct Operation: Sendable {
+        let work: @Sendable (SpoolStore) throws -> Void
+        let completed: @Sendable (SpoolFailure?) -> Void
+    }
+
+    /// Opens the spool in `directory`, which is created if need be. Fails if another process has it open, if it cannot be
+    /// written, or if a later version wrote it. Blocks; for the start of the appliance.
+    package init(directory: String, owner: String) throws(SpoolFailure) {
+        self.directory = directory
+        do {
+            try makeDirectory(directory)
+            try makeDirectory(directory + "/large")
+            let store = try SpoolStore(path: directory + "/spool.db", owner: owner)
+            store.bodyDirectory = directory + "/large"
+            try store.begin()
+            try store.returnLeases()
+            try store.commit()
+            self.store = WriterOwned(store)
+            state = NIOLockedValueBox(State(lastID: try store.greatestID(), count: try store.count()))
+            try removeOrphans(store)
+        } catch let error as DatabaseError where error.isInUse {
+            throw SpoolFailure.other("\(directory): another process has this spool open")
+        } catch {
+            throw SpoolFailure.other("\(directory): \(error)")
+        }
+        thread = NIOThreadPool(numberOfThreads: 1)
+        thread.start()
+    }
+
+    /// Waits for what was handed over, empties the log into the database, and lets go of it.
+    package func close() async {
+        await withCheckedContinuation { continuation in
+            submit(Operation(work: { _ in }, completed: { _ in continuation.resume() }))
+        }
+        state.withLockedValue { $0.isClosed = true }
+        try? await thread.runIfActive { [store] in try store.value.checkpoint() }
+        try? await thread.shutdownGracefully()
+    }
+
+    /// A queue id that no message of this spool has or had: the time, or one more than the last where the clock stood
+    /// still or was set back.
+    package func nextID(now: Timestamp) -> QueueID {
+        state.withLockedValue { state in
+            state.lastID = max(state.lastID + 1, now.microseconds)
+            return QueueID(rawValue: state.lastID)
+        }
+    }
+
+    /// Messages in the spool.
+    package var count: Int { state.withLockedValue { $0.count } }
+
+    /// Puts a message into the spool. `completion` is called on the writer thread once it is on disk, or with the reason
+    /// why it is not. `leased`: the caller delivers it at once; else it waits for `takeDue`.
+    func insert(_ message: IncomingMessage, leased: Bool, completion: @escaping @Sendable (SpoolFailure?) -> Void) {
+        submit(Operation(
+            work: { try $0.insert(message, leased: leased) },
+            completed: { [self] failure in
+                if failure == nil { state.withLockedValue { $0.count += 1 } }
+                completion(failure)
+            }))
+    }
+
+    /// Runs `work` on the writer thread inside a transaction, and calls `completion` there once that is on disk.
+    func perform<Value>(
+        _ work: @escaping @Sendable (SpoolStore) throws -> Value, completion: @escaping @Sendable (Result<Value, SpoolFailure>) -> Void
+    ) {
+        let box = ResultBox<Value>()
+        submit(Operation(
+            work: { box.value = try work($0) },
+            completed: { completion($0.map { .failure($0) } ?? .success(box.value!)) }))
+    }
+
+    func perform<Value: Sendable>(_ work: @escaping @Sendable (SpoolStore) throws -> Value) async throws(SpoolFailure) -> Value {
+        let result = await withCheckedContinuation { continuation in
+            perform(work) { continuation.resume(returning: $0) }
+        }
+        return try result.get()
+    }
+
+    /// Writes and syncs something that changes nothing. Nil: the spool can be written.
+    package func probe() async -> SpoolFailure? {
+        do throws(SpoolFailure) {
+            try await perform { try $0.touch() }
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// Tells how many messages have left, for `count`.
+    func didRemove(_ number: Int) { state.withLockedValue { $0.count -= number } }
+
+    // MARK: The writer thread
+
+    private func submit(_ operation: Operation) {
+        let mustStart = state.withLockedValue { state in
+            state.waiting.append(operation)
+            defer { state.isWriting = true }
+            return !state.isWriting
+        }
+        if mustStart { thread.submit { [self] _ in drain() } }
+    }
+
+    private func drain() {
+        while true {
+            let group = state.withLockedValue { state in
+                defer { state.waiting.removeAll(keepingCapacity: false) }
+                if state.waiting.isEmpty { state.isWriting = false }
+                return state.waiting
+            }
+            if group.isEmpty { return }
+            if state.withLockedValue({ $0.isClosed }) {
+                group.forEach { $0.completed(.other("the spool is closed")) }
+            } else if let failure = run(group[...]) {
+                if group.count == 1 {
+                    group[0].completed(failure)
+                } else {
+                    for operation in group { operation.completed(run([operation])) }
+                }
+            } else {
+                for operation in group { operation.completed(nil) }
+            }
+        }
+    }
+
+    /// One transaction. Nil: it is on disk.
+    private func run(_ group: ArraySlice<Operation>) -> SpoolFailure? {
+        do {
+            try store.value.begin()
+            for operation in group { try operation.work(store.value) }
+            try store.value.commit()
+            return nil
+        } catch {
+            store.value.rollback()
+            return SpoolFailure(error)
+        }
+    }
+}
+
+/// Carries a result from the writer thread's transaction to its completion, both on that thread.
+private final class ResultBox<Value>: @unchecked Sendable { var value: Value? }
+
+/// A value that one thread uses: the writer thread, and before it starts the one that opens the spool.
+private struct WriterOwned<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}

@@ -1,0 +1,58 @@
+// The tables of the spool, and how the connection is set up so that a commit is on disk.
+
+enum SpoolSchema {
+    static let version = 1
+
+    /// WAL with `synchronous=FULL`: every commit ends with an fdatasync of the log (sqlite.org/pragma.html#pragma_synchronous).
+    /// `locking_mode=EXCLUSIVE` first: one appliance owns a spool, and the log needs no shared-memory file.
+    /// `secure_delete=OFF`: Debian builds SQLite with it on, and zeroing delivered mail would double the writes.
+    /// The log may grow to 32 MiB between checkpoints, so that a burst does not pay for many.
+    static let connection = """
+        PRAGMA page_size=4096;
+        PRAGMA locking_mode=EXCLUSIVE;
+        PRAGMA journal_mode=WAL;
+        PRAGMA synchronous=FULL;
+        PRAGMA secure_delete=OFF;
+        PRAGMA temp_store=MEMORY;
+        PRAGMA cache_size=-8192;
+        PRAGMA wal_autocheckpoint=8192;
+        PRAGMA journal_size_limit=67108864;
+        """
+
+    /// `message.lease_until` is 0 for a message that nobody works on; only those are in the index of what is due, so that
+    /// mail which is delivered at once costs no index entry. The lease names its owner, so that several nodes can
+    /// share the schema on a shared database.
+    /// Bodies have a table of their own: a retry rewrites the small row, never the message.
+    static let tables = """
+        CREATE TABLE message(
+            id INTEGER PRIMARY KEY,        -- QueueID
+            sender TEXT,                   -- NULL: the null reverse-path
+            received INTEGER NOT NULL,     -- microseconds since the epoch, as are all times
+            size INTEGER NOT NULL,         -- octets
+            flags INTEGER NOT NULL,        -- StoredMessage.Flags
+            envelope_id TEXT,              -- ENVID
+            due INTEGER NOT NULL,          -- next attempt
+            attempts INTEGER NOT NULL,
+            lease_owner TEXT,
+            lease_until INTEGER NOT NULL
+        );
+        CREATE INDEX message_due ON message(due) WHERE lease_until = 0;
+        CREATE TABLE recipient(
+            message INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            original TEXT NOT NULL,        -- as in RCPT
+            address TEXT NOT NULL,         -- after aliases
+            user TEXT,                     -- the mailbox; NULL: passed on by SMTP
+            notify INTEGER NOT NULL,
+            original_recipient TEXT,       -- ORCPT
+            state INTEGER NOT NULL,        -- StoredRecipient.State
+            reply_code INTEGER,            -- of the last attempt
+            reply_enhanced TEXT,
+            reply_text TEXT,
+            relay TEXT,
+            PRIMARY KEY(message, number)
+        ) WITHOUT ROWID;
+        CREATE TABLE body(message INTEGER PRIMARY KEY, data BLOB NOT NULL);
+        PRAGMA user_version=1;
+        """
+}

@@ -1,0 +1,255 @@
+// The statements of the spool. Belongs to the writer thread; every call runs inside the transaction that `Spool` holds
+// open, and is on disk only after that is committed.
+
+internal import MailSyntax
+internal import NIOCore
+
+final class SpoolStore {
+    private let database: Database
+    private let owner: String
+    private let insertMessage: Database.Statement
+    private let insertRecipient: Database.Statement
+    private let insertBody: Database.Statement
+    private let deleteMessage: Database.Statement
+    private let deleteRecipients: Database.Statement
+    private let deleteBody: Database.Statement
+    private let deleteRecipient: Database.Statement
+    private let updateRecipient: Database.Statement
+    private let updateMessage: Database.Statement
+    private let leaseMessage: Database.Statement
+    private let selectMessage: Database.Statement
+    private let selectDue: Database.Statement
+    private let selectPage: Database.Statement
+    private let selectRecipients: Database.Statement
+    private let selectBody: Database.Statement
+
+    private static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until"
+    /// A lease of this node's never runs out while it lives: it is given back at the next start.
+    private static let leaseForever = Int64.max
+
+    /// Opens or creates the database at `path`. `owner` names this node in leases.
+    init(path: String, owner: String) throws(DatabaseError) {
+        let database = try Database(path: path)
+        try database.execute(SpoolSchema.connection)
+        try SpoolStore.prepareTables(database)
+        self.database = database
+        self.owner = owner
+        insertMessage = try database.prepare("INSERT INTO message VALUES(?,?,?,?,?,?,?,0,?,?)")
+        insertRecipient = try database.prepare("INSERT INTO recipient VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL,NULL)")
+        insertBody = try database.prepare("INSERT INTO body VALUES(?,?)")
+        deleteMessage = try database.prepare("DELETE FROM message WHERE id=?")
+        deleteRecipients = try database.prepare("DELETE FROM recipient WHERE message=?")
+        deleteBody = try database.prepare("DELETE FROM body WHERE message=?")
+        deleteRecipient = try database.prepare("DELETE FROM recipient WHERE message=? AND number=?")
+        updateRecipient = try database.prepare(
+            "UPDATE recipient SET state=?, reply_code=?, reply_enhanced=?, reply_text=?, relay=? WHERE message=? AND number=?")
+        updateMessage = try database.prepare("UPDATE message SET due=?, attempts=attempts+1, lease_owner=NULL, lease_until=0 WHERE id=?")
+        leaseMessage = try database.prepare("UPDATE message SET lease_owner=?, lease_until=? WHERE id=?")
+        let columns = SpoolStore.messageColumns
+        selectMessage = try database.prepare("SELECT \(columns) FROM message WHERE id=?")
+        selectDue = try database.prepare("SELECT \(columns) FROM message WHERE lease_until=0 AND due<=? ORDER BY due LIMIT ?")
+        selectPage = try database.prepare("SELECT \(columns) FROM message WHERE id>? ORDER BY id LIMIT ?")
+        selectRecipients = try database.prepare(
+            """
+            SELECT number, original, address, user, notify, original_recipient, state, reply_code, reply_enhanced, reply_text, relay
+            FROM recipient WHERE message=? ORDER BY number
+            """)
+        selectBody = try database.prepare("SELECT data FROM body WHERE message=?")
+    }
+
+    private static func prepareTables(_ database: Database) throws(DatabaseError) {
+        var version: Int64 = 0
+        try database.prepare("PRAGMA user_version").forEachRow { row in
+            version = row.integer(0)
+            return false
+        }
+        if version == 0 {
+            try database.execute("BEGIN IMMEDIATE; \(SpoolSchema.tables) COMMIT")
+        } else if version != SpoolSchema.version {
+            throw DatabaseError(code: 1, message: "the spool has schema version \(version); this valija reads version \(SpoolSchema.version)")
+        }
+    }
+
+    func begin() throws(DatabaseError) { try database.execute("BEGIN IMMEDIATE") }
+    func commit() throws(DatabaseError) { try database.execute("COMMIT") }
+    func rollback() { try? database.execute("ROLLBACK") }
+
+    /// Moves the log into the database and empties it, so that a stopped spool is one file.
+    func checkpoint() throws(DatabaseError) { try database.execute("PRAGMA wal_checkpoint(TRUNCATE)") }
+
+    /// A write that changes nothing.
+    func touch() throws(DatabaseError) { try database.execute("PRAGMA user_version=\(SpoolSchema.version)") }
+
+    // MARK: Messages in and out
+
+    /// `leased`: the caller works on it at once; else it is due now for whoever loads it.
+    func insert(_ message: IncomingMessage, leased: Bool) throws(DatabaseError) {
+        let id = message.id.rawValue
+        try insertMessage.bind(id).bind(message.envelope.sender?.description).bind(message.received.microseconds).bind(message.content.size)
+            .bind(StoredMessage.Flags(message.envelope, bodyInFile: message.content.isFile).rawValue).bind(message.envelope.envelopeID)
+            .bind(message.received.microseconds).bind(leased ? owner : nil).bind(leased ? SpoolStore.leaseForever : 0).run()
+        for recipient in message.recipients {
+            var user: String?
+            if case .mailbox(let name, _) = recipient.target { user = name }
+            try insertRecipient.bind(id).bind(recipient.number).bind(recipient.original.description).bind(recipient.target.address.description)
+                .bind(user).bind(Int64(recipient.notify.rawValue)).bind(recipient.originalRecipient).bind(StoredRecipient.State.pending.rawValue)
+                .run()
+        }
+        if case .inline(let bytes) = message.content { try insertBody.bind(id).run(binding: bytes) }
+    }
+
+    /// True if there was such a message.
+    @discardableResult
+    func delete(_ id: QueueID) throws(DatabaseError) -> Bool {
+        try deleteMessage.bind(id.rawValue).run()
+        let existed = database.changes > 0
+        try deleteRecipients.bind(id.rawValue).run()
+        try deleteBody.bind(id.rawValue).run()
+        return existed
+    }
+
+    func delete(_ id: QueueID, recipient number: Int) throws(DatabaseError) {
+        try deleteRecipient.bind(id.rawValue).bind(number).run()
+    }
+
+    func update(_ id: QueueID, recipient number: Int, state: StoredRecipient.State, reply: Reply, relay: String) throws(DatabaseError) {
+        try updateRecipient.bind(state.rawValue).bind(Int64(reply.code)).bind(reply.enhanced?.description)
+            .bind(reply.lines.joined(separator: "\n")).bind(relay).bind(id.rawValue).bind(number).run()
+    }
+
+    /// Gives the lease back until `due`, and counts the attempt.
+    func postpone(_ id: QueueID, until due: Timestamp) throws(DatabaseError) {
+        try updateMessage.bind(due.microseconds).bind(id.rawValue).run()
+    }
+
+    /// Makes what nobody works on due now: one message, or all. The number of messages.
+    func makeDue(_ id: QueueID?, now: Timestamp) throws(DatabaseError) -> Int {
+        let condition = id == nil ? "" : " AND id=?"
+        let statement = try database.prepare("UPDATE message SET due=?1 WHERE lease_until=0 AND due>?1\(condition.replacing("?", with: "?2"))")
+        statement.bind(now.microseconds)
+        if let id { statement.bind(id.rawValue) }
+        try statement.run()
+        return database.changes
+    }
+
+    /// Whatever an earlier process of this node was working on, it works on no longer.
+    func returnLeases() throws(DatabaseError) {
+        try database.execute("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE lease_until<>0")
+    }
+
+    // MARK: Reading
+
+    /// At most `limit` messages that are due, oldest first, leased to this node.
+    func takeDue(now: Timestamp, limit: Int, octets: Int) throws(DatabaseError) -> [(StoredMessage, MessageContent)] {
+        var messages: [StoredMessage] = []
+        var room = octets
+        try selectDue.bind(now.microseconds).bind(limit).forEachRow { row in
+            let message = SpoolStore.message(row)
+            let size = message.flags.contains(.bodyInFile) ? 0 : message.size
+            guard room >= size || messages.isEmpty else { return false }
+            room -= size
+            messages.append(message)
+            return true
+        }
+        return try messages.map { message throws(DatabaseError) in
+            try leaseMessage.bind(owner).bind(SpoolStore.leaseForever).bind(message.id.rawValue).run()
+            var message = message
+            message.recipients = try recipients(of: message.id)
+            return (message, try content(of: message))
+        }
+    }
+
+    /// When the next message that nobody works on is due.
+    func nextDue() throws(DatabaseError) -> Timestamp? {
+        var due: Timestamp?
+        try database.prepare("SELECT min(due) FROM message WHERE lease_until=0").forEachRow { row in
+            due = row.isNull(0) ? nil : Timestamp(microseconds: row.integer(0))
+            return false
+        }
+        return due
+    }
+
+    func count() throws(DatabaseError) -> Int {
+        var count = 0
+        try database.prepare("SELECT count(*) FROM message").forEachRow { row in
+            count = Int(row.integer(0))
+            return false
+        }
+        return count
+    }
+
+    func greatestID() throws(DatabaseError) -> Int64 {
+        var id: Int64 = 0
+        try database.prepare("SELECT max(id) FROM message").forEachRow { row in
+            id = row.integer(0)
+            return false
+        }
+        return id
+    }
+
+    func message(_ id: QueueID) throws(DatabaseError) -> StoredMessage? {
+        var found: StoredMessage?
+        try selectMessage.bind(id.rawValue).forEachRow { row in
+            found = SpoolStore.message(row)
+            return false
+        }
+        found?.recipients = try recipients(of: id)
+        return found
+    }
+
+    /// The messages after `id` in the order of their arrival, at most `limit`.
+    func page(after id: QueueID, limit: Int) throws(DatabaseError) -> [StoredMessage] {
+        var messages: [StoredMessage] = []
+        try selectPage.bind(id.rawValue).bind(limit).forEachRow { row in
+            messages.append(SpoolStore.message(row))
+            return true
+        }
+        for index in messages.indices { messages[index].recipients = try recipients(of: messages[index].id) }
+        return messages
+    }
+
+    func content(of message: StoredMessage) throws(DatabaseError) -> MessageContent {
+        if message.flags.contains(.bodyInFile) { return .file(path: bodyPath(message.id), size: message.size) }
+        var bytes: ByteBuffer?
+        try selectBody.bind(message.id.rawValue).forEachRow { row in
+            bytes = row.blob(0)
+            return false
+        }
+        guard let bytes else { throw DatabaseError(code: 11, message: "the body of \(message.id) is missing") }
+        return .inline(bytes)
+    }
+
+    /// Where the bodies lie that are too large for a row.
+    var bodyDirectory = ""
+    func bodyPath(_ id: QueueID) -> String { "\(bodyDirectory)/\(id)" }
+
+    private func recipients(of id: QueueID) throws(DatabaseError) -> [StoredRecipient] {
+        var recipients: [StoredRecipient] = []
+        try selectRecipients.bind(id.rawValue).forEachRow { row in
+            if let recipient = SpoolStore.recipient(row) { recipients.append(recipient) }
+            return true
+        }
+        return recipients
+    }
+
+    private static func message(_ row: borrowing Database.Row) -> StoredMessage {
+        StoredMessage(
+            id: QueueID(rawValue: row.integer(0)), sender: row.text(1).flatMap { Address($0) }, received: Timestamp(microseconds: row.integer(2)),
+            size: Int(row.integer(3)), flags: StoredMessage.Flags(rawValue: row.integer(4)), envelopeID: row.text(5),
+            due: Timestamp(microseconds: row.integer(6)), attempts: Int(row.integer(7)), isLeased: row.integer(8) != 0, recipients: [])
+    }
+
+    private static func recipient(_ row: borrowing Database.Row) -> StoredRecipient? {
+        guard let original = row.text(1).flatMap({ Address($0) }), let address = row.text(2).flatMap({ Address($0) }) else { return nil }
+        let target: RecipientTarget = if let user = row.text(3) { .mailbox(user: user, address: address) } else { .remote(address) }
+        let queued = QueuedRecipient(
+            number: Int(row.integer(0)), original: original, target: target, notify: Notify(rawValue: UInt8(truncatingIfNeeded: row.integer(4))),
+            originalRecipient: row.text(5))
+        var reply: Reply?
+        if !row.isNull(7) {
+            let lines = (row.text(9) ?? "").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+            reply = Reply(UInt16(truncatingIfNeeded: row.integer(7)), row.text(8).flatMap { EnhancedCode($0) }, lines: lines)
+        }
+        return StoredRecipient(recipient: queued, state: .init(rawValue: row.integer(6)) ?? .pending, reply: reply, relay: row.text(10))
+    }
+}

@@ -1,0 +1,91 @@
+// What the spool knows of a message, and its parts that do not stand in `DeliveryAgent`.
+
+package import MailSyntax
+
+/// A message on its way into the spool: what was received, routed and given a name.
+package struct IncomingMessage: Sendable {
+    package let id: QueueID
+    /// `recipients` of the envelope is not stored; `recipients` below, after routing, is.
+    package let envelope: Envelope
+    package let recipients: [QueuedRecipient]
+    package let received: Timestamp
+    package let content: MessageContent
+
+    package init(id: QueueID, envelope: Envelope, recipients: [QueuedRecipient], received: Timestamp, content: MessageContent) {
+        self.id = id
+        self.envelope = envelope
+        self.recipients = recipients
+        self.received = received
+        self.content = content
+    }
+}
+
+/// A message in the spool.
+package struct StoredMessage: Sendable {
+    package let id: QueueID
+    package let sender: Address?
+    package let received: Timestamp
+    package let size: Int
+    package let flags: Flags
+    package let envelopeID: String?
+    package var due: Timestamp
+    package var attempts: Int
+    package var isLeased: Bool
+    package var recipients: [StoredRecipient]
+
+    /// The yes-or-no facts of a message, in one column.
+    package struct Flags: OptionSet, Sendable {
+        package let rawValue: Int64
+        package init(rawValue: Int64) { self.rawValue = rawValue }
+        static let eightBit = Flags(rawValue: 1)
+        static let internationalized = Flags(rawValue: 2)
+        static let returnFull = Flags(rawValue: 4)
+        static let returnHeaders = Flags(rawValue: 8)
+        /// The body is a file of its own, not a row.
+        static let bodyInFile = Flags(rawValue: 16)
+    }
+
+    package var returnContent: Envelope.ReturnContent? {
+        flags.contains(.returnFull) ? .full : flags.contains(.returnHeaders) ? .headers : nil
+    }
+}
+
+/// A recipient that is not done with yet.
+package struct StoredRecipient: Sendable {
+    package let recipient: QueuedRecipient
+    package var state: State
+    /// Of the last attempt.
+    package var reply: Reply?
+    package var relay: String?
+
+    package enum State: Int64, Sendable {
+        /// Still to be delivered.
+        case pending = 0
+        /// Delivered, and the sender asked to hear so.
+        case delivered = 1
+        /// Delivered to a next hop that does not do DSN (RFC 3461 §5.2.2 "relayed"), and the sender asked to hear so.
+        case relayed = 2
+        /// Failed for good; the report is not yet queued.
+        case failed = 3
+    }
+}
+
+extension StoredMessage.Flags {
+    init(_ envelope: Envelope, bodyInFile: Bool) {
+        self = []
+        if envelope.body == .eightBitMIME { insert(.eightBit) }
+        if envelope.isInternationalized { insert(.internationalized) }
+        if envelope.returnContent == .full { insert(.returnFull) }
+        if envelope.returnContent == .headers { insert(.returnHeaders) }
+        if bodyInFile { insert(.bodyInFile) }
+    }
+}
+
+extension DeliveryRequest {
+    init(_ message: StoredMessage, recipients: [QueuedRecipient], content: MessageContent) {
+        self.init(
+            id: message.id, sender: message.sender, body: message.flags.contains(.eightBit) ? .eightBitMIME : .sevenBit,
+            isInternationalized: message.flags.contains(.internationalized), returnContent: message.returnContent,
+            envelopeID: message.envelopeID, received: message.received, content: content, recipients: recipients)
+    }
+}

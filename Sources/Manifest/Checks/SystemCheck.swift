@@ -1,0 +1,71 @@
+// What values must not say together, and what is allowed but deserves a warning.
+
+internal import MailSyntax
+
+enum SystemCheck {
+    /// RFC 5321 §4.5.3.1.7 and §4.5.3.1.8: what every server has to take at least.
+    private static let leastMessageSize = 65_536
+    private static let leastRecipients = 100
+
+    static func run(_ system: MailSystem, _ book: AddressBook, _ findings: inout Findings) {
+        checkLimits(system, &findings)
+        checkQueue(system.queue, &findings)
+        checkListen(system.listen, &findings)
+        checkPostmaster(system, book, &findings)
+        checkLocalDomains(system, &findings)
+    }
+
+    private static func checkLimits(_ system: MailSystem, _ findings: inout Findings) {
+        let limits = system.limits
+        // Otherwise mail is accepted that fits into no mailbox; Postfix refuses such a configuration too.
+        if limits.mailboxSize.value != 0, limits.mailboxSize.value < limits.messageSize.value {
+            findings.error(
+                .conflictingValues, "a mailbox of \(limits.mailboxSize.value) octets cannot take a message of \(limits.messageSize.value)",
+                at: (limits.mailboxSize.span ?? limits.messageSize.span), hint: "mailbox_size has to be 0 or at least message_size")
+        }
+        if limits.messageSize.value < leastMessageSize {
+            findings.warning(
+                .belowStandard, "RFC 5321 §4.5.3.1.7 wants messages of \(leastMessageSize) octets to be taken", at: limits.messageSize.span)
+        }
+        if limits.recipientsPerMessage.value < leastRecipients {
+            findings.warning(
+                .belowStandard, "RFC 5321 §4.5.3.1.8 wants \(leastRecipients) recipients of a message to be taken", at: limits.recipientsPerMessage.span)
+        }
+    }
+
+    private static func checkQueue(_ queue: MailSystem.Queue, _ findings: inout Findings) {
+        if queue.retryMinimum.value > queue.retryMaximum.value {
+            findings.error(
+                .conflictingValues, "retry.minimum is longer than retry.maximum", at: queue.retryMinimum.span ?? queue.retryMaximum.span,
+                hint: queue.retryMinimum.position == nil || queue.retryMaximum.position == nil ? "the defaults are 5m and 4h" : nil)
+        }
+    }
+
+    private static func checkListen(_ listen: MailSystem.Listen, _ findings: inout Findings) {
+        for endpoint in listen.health.value where listen.smtp.value.contains(endpoint) {
+            findings.error(.duplicateEntry, "smtp and health cannot both listen at \(endpoint)", at: listen.health.span ?? listen.smtp.span)
+        }
+    }
+
+    /// RFC 5321 §4.5.1: a server that takes mail must take it for postmaster.
+    private static func checkPostmaster(_ system: MailSystem, _ book: AddressBook, _ findings: inout Findings) {
+        guard !book.hasName("postmaster") else { return }
+        if let first = system.users.first {
+            findings.warning(
+                .noPostmaster, "nobody is named postmaster; \(quoted(first.name.value)), the first user, gets that mail", at: first.name.span,
+                hint: "say who it is under aliases: postmaster: \(first.name.value)")
+        } else {
+            findings.warning(
+                .noPostmaster, "nobody is named postmaster, and there is no user to get that mail", at: nil,
+                hint: "name someone under aliases: postmaster: you@example.net")
+        }
+    }
+
+    private static func checkLocalDomains(_ system: MailSystem, _ findings: inout Findings) {
+        guard system.users.isEmpty, system.aliases.isEmpty else { return }
+        for domain in system.domains {
+            guard case .local = domain.kind else { continue }
+            findings.warning(.noRecipients, "no address exists at \(domain.name.value): there are no users and no aliases", at: domain.name.span)
+        }
+    }
+}

@@ -1,0 +1,228 @@
+// The manifest's keys: the top level and the sections of the server as a whole. Domains, users and aliases are in
+// `AddressKeys.swift`. Each key is declared once, beside the code that reads it.
+
+internal import MailSyntax
+
+enum ManifestSchema {
+    enum Version: String, CaseIterable, Sendable { case v1 = "valija/v1" }
+
+    static let apiVersion = Key(
+        "apiVersion", .choice(Version.self), isRequired: true, example: "valija/v1", "The version of this format.")
+    static let hostname = Key(
+        "hostname", .hostname, isRequired: true, example: "mx.example.org", postfix: "myhostname",
+        "The server's fully qualified name: what it says in its greeting, in EHLO and in the trace headers.")
+    static let origin = Key(
+        "origin", .domain, defaultNote: "the hostname", example: "example.org", postfix: "myorigin", "The domain that bare addresses get.")
+    static let domains = Key(
+        "domains", DomainKeys.table, default: "{}", example: "{example.org: {}}", postfix: "mydestination", "The domains that this server takes mail for.")
+    static let users = Key("users", UserKeys.table, default: "{}", example: "{alice: {quota: 2GiB}}", "Who has a mailbox here.")
+    static let aliases = Key(
+        "aliases", AliasKeys.table, default: "{}", example: "{root: alice, sales: [alice, bob]}", postfix: "alias_maps",
+        "More names in the local domains, and where each leads: to users, other aliases, or addresses.")
+    static let addressExtension = Key(
+        "address_extension", .extensionSeparator, defaultNote: "none", example: "\"+\"", postfix: "recipient_delimiter",
+        "The character that ends a name and begins its extension: with `+`, alice+lists@example.org reaches alice.")
+    static let networks = Key(
+        "networks", .networks, default: "[127.0.0.0/8, \"::1/128\"]", example: "[127.0.0.0/8, 192.0.2.0/24]", postfix: "mynetworks",
+        "Clients that may send mail to anywhere without a login.")
+    static let relayhost = Key(
+        "relayhost", RelayhostKeys.syntax, defaultNote: "none: by MX records", example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
+        "The server that gets all mail to the outside.")
+    static let tls = Key("tls", TLSKeys.syntax, default: "{}", example: "{level: none}", "Encryption of connections.")
+    static let limits = Key("limits", LimitKeys.syntax, default: "{}", example: "{message_size: 25MiB}", "How much is too much.")
+    static let mailboxes = Key("mailboxes", MailboxKeys.syntax, default: "{}", example: "{format: mbox}", "Where and how mail is kept.")
+    static let listen = Key(
+        "listen", ListenKeys.syntax, default: "{}", example: "{smtp: [\"0.0.0.0:25\"]}", postfix: "inet_interfaces",
+        "The addresses that each service listens at; an empty list turns it off.")
+    static let queue = Key("queue", QueueKeys.syntax, default: "{}", example: "{lifetime: 3d}", "Mail on its way.")
+    static let logging = Key("logging", LoggingKeys.syntax, default: "{}", example: "{level: debug}", "What is logged, and how.")
+    static let tests = PlannedKey(
+        "tests", "list of mappings", example: "[{rcpt: sales@example.org, reaches: [alice]}]",
+        advice: "for now check by hand what they would assert, and leave the key out",
+        "What must be true of this file: whom an address reaches, what is refused.")
+
+    static let root = Syntax<MailSystem>.section([
+        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, tls, limits, mailboxes, listen, queue,
+        logging, tests,
+    ]) { section, findings in
+        _ = section.optional(apiVersion, &findings)
+        // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
+        let hostname = section.optional(hostname, &findings) ?? Located(Domain(valid: "localhost"))
+        _ = section.value(tls, &findings)
+        return MailSystem(
+            file: findings.file,
+            hostname: hostname,
+            origin: section.optional(origin, &findings) ?? Located(hostname.value),
+            domains: section.value(domains, &findings).value,
+            users: section.value(users, &findings).value,
+            aliases: section.value(aliases, &findings).value,
+            addressExtension: section.optional(addressExtension, &findings).map { Located($0.value, at: $0.position, endColumn: $0.endColumn) } ?? Located(nil),
+            networks: section.value(networks, &findings),
+            relayhost: section.optional(relayhost, &findings),
+            limits: section.value(limits, &findings).value,
+            mailboxes: section.value(mailboxes, &findings).value,
+            listen: section.value(listen, &findings).value,
+            queue: section.value(queue, &findings).value,
+            logging: section.value(logging, &findings).value)
+    }
+}
+
+extension Syntax where Value == [Network] {
+    static var networks: Syntax { Syntax<[Located<Network>]>.list(of: .network).then { list, _, _ in list.map(\.value) } }
+}
+
+extension Syntax where Value == Character {
+    /// Any character that an atom may hold and that no name needs: all but letters, digits, and the dot.
+    static var extensionSeparator: Syntax {
+        .word(
+            Word(
+                name: "character", noun: "one character", forms: "one character of - + = _ # ! % & ~, in quotes",
+                json: [("type", .string("string")), ("enum", .array("-+=_#!%&~".map { .string(String($0)) }))])
+        ) { text throws(Flaw) in
+            guard text.count == 1, "-+=_#!%&~".contains(text) else { throw Flaw("\(quoted(text)) cannot begin an extension") }
+            return text.first!
+        }
+    }
+}
+
+enum RelayhostKeys {
+    enum Security: String, CaseIterable, Sendable { case none }
+
+    private static let noLogins = "this version sends without a login; allow this server's address at the relay, and leave the key out"
+    static let host = Key(
+        "host", .nextHop, isRequired: true, example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
+        "The relay: `[host]:port` is this very host, `domain:port` stands for the hosts of its MX records.")
+    static let username = PlannedKey("username", "text", postfix: "smtp_sasl_password_maps", advice: noLogins, "The name to log in with.")
+    static let password = PlannedKey(
+        "password", "secret", example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps", advice: noLogins, "The password to log in with.")
+    static let tls = Key(
+        "tls", .choice(Security.self, planned: ["may": TLSKeys.noTLS, "encrypt": TLSKeys.noTLS]), default: "none", example: "none",
+        postfix: "smtp_tls_security_level", "Whether the connection to the relay is encrypted.")
+
+    static let syntax = Syntax<NextHop>.either(
+        .nextHop,
+        orMapping: Syntax<NextHop?>.section([host, username, password, tls]) { section, findings in
+            _ = section.value(tls, &findings)
+            return section.optional(host, &findings)?.value
+        }.then { hop, _, _ in hop })
+}
+
+enum TLSKeys {
+    enum Level: String, CaseIterable, Sendable { case none }
+
+    static let noTLS = "this version speaks in clear text only; write none, or leave the key out"
+    private static let remove = "this version speaks in clear text only; leave the key out"
+    static let level = Key(
+        "level", .choice(Level.self, planned: ["may": noTLS, "encrypt": noTLS]), default: "none", example: "none",
+        postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections are encrypted: never, where possible, or always.")
+    static let certificate = PlannedKey(
+        "certificate", "path", example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files", advice: remove,
+        "The server's certificate with its chain, in PEM.")
+    static let key = PlannedKey(
+        "key", "path", example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", advice: remove, "The certificate's private key, in PEM.")
+    static let certificates = PlannedKey(
+        "certificates", "mapping of domains", example: "{example.net: {certificate: …, key: …}}", postfix: "tls_server_sni_maps", advice: remove,
+        "Certificates of single domains (SNI).")
+
+    static let syntax = Syntax<Level>.section([level, certificate, key, certificates]) { section, findings in section.value(level, &findings).value }
+}
+
+enum LimitKeys {
+    /// Above what a person means; a number that large is a slip.
+    private static let counts = 1...1_000_000
+    private static let noRates = "this version does not count per unit of time; leave the key out"
+
+    static let messageSize = Key(
+        "message_size", .size(from: 1), default: "10240000", example: "25MiB", postfix: "message_size_limit",
+        "The largest message that is taken, as EHLO announces it (RFC 1870).")
+    static let mailboxSize = Key(
+        "mailbox_size", .size(from: 0), default: "51200000", example: "5GiB", postfix: "mailbox_size_limit",
+        "The size that a mailbox may grow to where its user has no `quota`; 0 is no limit.")
+    static let recipients = Key(
+        "recipients_per_message", .integer(counts), default: "1000", example: "200", postfix: "smtpd_recipient_limit",
+        "Recipients of one message; more get 452 and another message.")
+    static let connections = Key(
+        "connections_per_client", .integer(counts), default: "50", example: "20", postfix: "smtpd_client_connection_count_limit",
+        "Connections that one address may hold open at a time.")
+    static let connectionRate = PlannedKey(
+        "connection_rate", "integer", example: "60", postfix: "smtpd_client_connection_rate_limit", advice: noRates,
+        "Connections that one address may open in a minute.")
+    static let messageRate = PlannedKey(
+        "message_rate", "integer", example: "100", postfix: "smtpd_client_message_rate_limit", advice: noRates,
+        "Messages that one address may send in a minute.")
+    static let recipientRate = PlannedKey(
+        "recipient_rate", "integer", example: "500", postfix: "smtpd_client_recipient_rate_limit", advice: noRates,
+        "Recipients that one address may name in a minute.")
+
+    static let syntax = Syntax<MailSystem.Limits>.section([
+        messageSize, mailboxSize, recipients, connections, connectionRate, messageRate, recipientRate,
+    ]) { section, findings in
+        MailSystem.Limits(
+            messageSize: section.value(messageSize, &findings), mailboxSize: section.value(mailboxSize, &findings),
+            recipientsPerMessage: section.value(recipients, &findings), connectionsPerClient: section.value(connections, &findings))
+    }
+}
+
+enum MailboxKeys {
+    static let format = Key(
+        "format", .choice(MailSystem.MailboxFormat.self), default: "maildir", example: "mbox", postfix: "home_mailbox",
+        "How a mailbox is kept: a file for each message, or one file.")
+    static let directory = Key(
+        "directory", .path, default: "/var/mail", example: "/var/mail", postfix: "mail_spool_directory", "Where the mailboxes lie, each named after its user.")
+
+    static let syntax = Syntax<MailSystem.Mailboxes>.section([format, directory]) { section, findings in
+        MailSystem.Mailboxes(format: section.value(format, &findings), directory: section.value(directory, &findings))
+    }
+}
+
+enum QueueKeys {
+    static let directory = Key(
+        "directory", .path, default: "/var/spool/valija", example: "/var/spool/valija", postfix: "queue_directory",
+        "Where accepted mail waits until it is delivered; must survive a restart.")
+    static let retry = Key("retry", RetryKeys.syntax, default: "{}", example: "{minimum: 5m, maximum: 4h}", "When a delivery that failed for now is tried again.")
+    static let lifetime = Key(
+        "lifetime", .duration(), default: "5d", example: "3d", postfix: "maximal_queue_lifetime", "How long delivery is tried before the sender gets a report.")
+    static let bounceLifetime = Key(
+        "bounce_lifetime", .duration(), default: "5d", example: "1d", postfix: "bounce_queue_lifetime",
+        "How long delivery of such a report is tried before it is dropped.")
+    static let minimumFree = Key(
+        "minimum_free", .size(from: 0), default: "100MiB", example: "1GiB", postfix: "queue_minfree",
+        "Free space that has to be left on the queue's file system; below it new mail gets 452 4.3.1.")
+
+    static let syntax = Syntax<MailSystem.Queue>.section([directory, retry, lifetime, bounceLifetime, minimumFree]) { section, findings in
+        let retry = section.value(retry, &findings).value
+        return MailSystem.Queue(
+            directory: section.value(directory, &findings), retryMinimum: retry.minimum, retryMaximum: retry.maximum,
+            lifetime: section.value(lifetime, &findings), bounceLifetime: section.value(bounceLifetime, &findings),
+            minimumFree: section.value(minimumFree, &findings))
+    }
+}
+
+enum RetryKeys {
+    struct Retry: Sendable {
+        let minimum: Located<Duration>
+        let maximum: Located<Duration>
+    }
+
+    static let minimum = Key(
+        "minimum", .duration(), default: "5m", example: "5m", postfix: "minimal_backoff_time", "The first wait; each further one is longer.")
+    static let maximum = Key("maximum", .duration(), default: "4h", example: "4h", postfix: "maximal_backoff_time", "The longest wait.")
+
+    static let syntax = Syntax<Retry>.section([minimum, maximum]) { section, findings in
+        Retry(minimum: section.value(minimum, &findings), maximum: section.value(maximum, &findings))
+    }
+}
+
+enum LoggingKeys {
+    enum Format: String, CaseIterable, Sendable { case json }
+
+    static let level = Key("level", .choice(MailSystem.Logging.Level.self), default: "info", example: "debug", "The least important events that are logged.")
+    static let format = Key(
+        "format", .choice(Format.self, planned: ["text": "this version writes JSON lines; write json, or leave the key out"]), default: "json",
+        example: "json", postfix: "maillog_file", "How a log line is written.")
+
+    static let syntax = Syntax<MailSystem.Logging>.section([level, format]) { section, findings in
+        _ = section.value(format, &findings)
+        return MailSystem.Logging(level: section.value(level, &findings))
+    }
+}

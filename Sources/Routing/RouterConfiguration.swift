@@ -1,0 +1,98 @@
+// What the router needs to know of a manifest, in the manifest's order and spelling.
+
+package import MailSyntax
+
+extension Router {
+    package struct Configuration: Sendable {
+        /// The manifest's file name, as rules show it.
+        package var manifest: String
+        /// Domain of bare addresses: its `postmaster` is always ours, for `RCPT TO:<postmaster>` (RFC 5321 §4.5.1).
+        package var origin: Domain
+        /// Separates a local part from its extension: `+` in `alice+lists`. Nil: addresses have no extensions.
+        package var extensionDelimiter: UInt8?
+        package var domains: [MailDomain]
+        /// The first of them gets what `postmaster` gets where the manifest names none.
+        package var users: [User]
+        package var aliases: [Entry]
+        /// For all that is not ours; nil: the MX of the recipient's domain.
+        package var relayhost: NextHop?
+
+        package init(
+            manifest: String, origin: Domain, extensionDelimiter: UInt8? = nil, domains: [MailDomain] = [], users: [User] = [],
+            aliases: [Entry] = [], relayhost: NextHop? = nil
+        ) {
+            self.manifest = manifest
+            self.origin = origin
+            self.extensionDelimiter = extensionDelimiter
+            self.domains = domains
+            self.users = users
+            self.aliases = aliases
+            self.relayhost = relayhost
+        }
+    }
+
+    package struct MailDomain: Sendable {
+        package var name: Domain
+        package var line: Int?
+        package var kind: Kind
+
+        package enum Kind: Sendable {
+            case local
+            case virtual([Entry], catchAll: Entry?)
+            /// `recipients` are local parts; nil: every one.
+            case relay(via: NextHop?, recipients: [Recipient]?)
+        }
+
+        package init(_ name: Domain, line: Int? = nil, kind: Kind = .local) {
+            self.name = name
+            self.line = line
+            self.kind = kind
+        }
+    }
+
+    /// A name and where its mail goes: an alias, or a virtual domain's address.
+    package struct Entry: Sendable {
+        package var name: String
+        package var line: Int?
+        package var targets: [Target]
+
+        package init(_ name: String, line: Int? = nil, targets: [Target]) {
+            self.name = name
+            self.line = line
+            self.targets = targets
+        }
+    }
+
+    /// The local part of an address that a relay domain's next hop knows.
+    package struct Recipient: Sendable {
+        package var name: String
+        package var line: Int?
+
+        package init(_ name: String, line: Int? = nil) {
+            self.name = name
+            self.line = line
+        }
+    }
+
+    package struct User: Sendable {
+        package var name: String
+        package var line: Int?
+        /// Where the user's mail goes on to.
+        package var forward: [Target]
+        /// With `forward`: the mailbox gets a copy too.
+        package var keepsCopy: Bool
+
+        package init(_ name: String, line: Int? = nil, forward: [Target] = [], keepsCopy: Bool = false) {
+            self.name = name
+            self.line = line
+            self.forward = forward
+            self.keepsCopy = keepsCopy
+        }
+    }
+
+    package enum Target: Hashable, Sendable {
+        /// An alias or a user, looked up as a local address is.
+        case name(String)
+        case address(Address)
+    }
+}

@@ -1,0 +1,70 @@
+// The commands MAIL and RCPT with the parameters that the server offers, and what stands against a message at a server
+// that does not offer what it needs.
+
+internal import MailSyntax
+internal import NIOCore
+
+extension ClientSession {
+    /// Why this message cannot go to this recipient through this server. Nil when it can.
+    func obstacle(to message: OutgoingMessage, for recipient: EnvelopeRecipient) -> Reply? {
+        let envelope = message.envelope
+        // No address that was parsed holds these, but a command that one could break out of would be another's command.
+        guard ClientSession.isSafe(recipient.address), envelope.sender.map(ClientSession.isSafe) ?? true else {
+            return Reply(553, EnhancedCode(5, 1, 3), "the address holds control characters")
+        }
+        // RFC 1870 §4: a message beyond the announced limit need not be tried.
+        if let limit = extensions.largestMessage, message.size > limit {
+            return Reply(552, EnhancedCode(5, 3, 4), "message size \(message.size) exceeds size limit \(limit) of server \(peer)")
+        }
+        if !extensions.internationalized {
+            // RFC 6531 §3.1, §3.5: the extension is needed for what is in UTF-8, not for the mere wish of a client.
+            let isNeeded =
+                !recipient.address.isASCII || !(envelope.sender?.isASCII ?? true)
+                || envelope.isInternationalized && message.traits.hasEightBitHeader
+            if isNeeded { return Reply(553, EnhancedCode(5, 6, 7), "SMTPUTF8 is required, but was not offered by host \(peer)") }
+        }
+        // RFC 6152 §3: content is not sent as 8-bit to a server that did not offer it; it is not converted here.
+        if message.traits.hasEightBit, !extensions.eightBitMIME {
+            return Reply(554, EnhancedCode(5, 6, 3), "8-bit content, but 8BITMIME was not offered by host \(peer)")
+        }
+        return nil
+    }
+
+    ///     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF          ; RFC 5321 §4.1.1.2
+    func writeMail(_ message: OutgoingMessage, to buffer: inout ByteBuffer) {
+        let envelope = message.envelope
+        buffer.writeString("MAIL FROM:<\(envelope.sender?.description ?? "")>")
+        if extensions.size { buffer.writeString(" SIZE=\(message.size)") }
+        if extensions.eightBitMIME, message.traits.hasEightBit || envelope.body == .eightBitMIME {
+            buffer.writeString(" BODY=8BITMIME")
+        }
+        if extensions.internationalized, needsUTF8(message) { buffer.writeString(" SMTPUTF8") }
+        if extensions.deliveryStatus {
+            if let content = envelope.returnContent { buffer.writeString(" RET=\(content.rawValue)") }
+            if let id = envelope.envelopeID { buffer.writeString(" ENVID=\(XText.encode(id))") }
+        }
+        buffer.writeString("\r\n")
+    }
+
+    private func needsUTF8(_ message: OutgoingMessage) -> Bool {
+        let envelope = message.envelope
+        return envelope.isInternationalized || !(envelope.sender?.isASCII ?? true)
+            || envelope.recipients.contains { !$0.address.isASCII }
+    }
+
+    ///     rcpt = "RCPT TO:" Forward-path [SP Rcpt-parameters] CRLF            ; RFC 5321 §4.1.1.3
+    func writeRecipient(_ recipient: EnvelopeRecipient, to buffer: inout ByteBuffer) {
+        buffer.writeString("RCPT TO:<\(recipient.address)>")
+        if extensions.deliveryStatus {
+            if recipient.notify != .unspecified { buffer.writeString(" NOTIFY=\(recipient.notify.parameter)") }
+            // RFC 3461 §4.2: addr-type ";" xtext. The type and the semicolon are their own xtext.
+            if let original = recipient.originalRecipient { buffer.writeString(" ORCPT=\(XText.encode(original))") }
+        }
+        buffer.writeString("\r\n")
+    }
+
+    private static func isSafe(_ address: Address) -> Bool {
+        let isPrintable = { (text: String) in text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F } }
+        return isPrintable(address.localPart) && isPrintable(address.domain.text)
+    }
+}

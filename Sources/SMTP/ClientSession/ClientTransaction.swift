@@ -1,0 +1,222 @@
+// One mail transaction of a client session (RFC 5321 §3.3): from MAIL to the reply to the final dot.
+
+internal import MailSyntax
+internal import NIOCore
+
+/// Where a transaction stands. Steps follow one another in the order of the cases; refused ones end it early.
+struct ClientTransaction: Sendable {
+    enum Step: Equatable, Sendable {
+        case reset
+        case mail
+        /// RCPT for the recipient `sent[position]`.
+        case recipient(position: Int)
+        case data
+        case content
+        case endOfData
+    }
+
+    enum RecipientStatus: Equatable, Sendable {
+        case pending
+        /// RCPT was accepted: the reply to the final dot decides.
+        case accepted
+        /// Its result was given.
+        case done
+    }
+
+    let message: OutgoingMessage
+    /// The reply that is awaited.
+    var step: Step
+    /// MAIL, RCPTs and DATA went out in one write (RFC 2920): each reply comes, whatever the ones before it say.
+    let isPipelined: Bool
+    var recipients: [RecipientStatus]
+    /// Those that RCPT is sent for: all but the ones that the server cannot take by what it offers.
+    let sent: [Int]
+    var isMailRefused = false
+    /// The server answered MAIL: from here on a retry elsewhere is the queue's business.
+    var isAnswered = false
+
+    var hasAccepted: Bool { recipients.contains(.accepted) }
+
+    init(_ message: OutgoingMessage, recipients: [RecipientStatus], needsReset: Bool, isPipelined: Bool) {
+        self.message = message
+        self.recipients = recipients
+        self.isPipelined = isPipelined
+        step = needsReset ? .reset : .mail
+        sent = recipients.indices.filter { recipients[$0] == .pending }
+    }
+
+    var phase: ClientPhase {
+        switch step {
+        case .reset: .reset
+        case .mail: .mail
+        case .recipient: .recipient
+        case .data: .data
+        case .content: .content
+        case .endOfData: .endOfData
+        }
+    }
+}
+
+extension ClientSession {
+    // MARK: Events
+
+    /// Sends a message; only after `ready`. What the server cannot take by what it offers fails here, unsent.
+    package mutating func begin(_ message: OutgoingMessage) -> [Action] {
+        precondition(state == .idle, "a message was begun in state \(state)")
+        var actions: [Action] = []
+        var recipients = message.envelope.recipients.map { _ in ClientTransaction.RecipientStatus.pending }
+        for (index, recipient) in message.envelope.recipients.enumerated() {
+            guard let obstacle = obstacle(to: message, for: recipient) else { continue }
+            recipients[index] = .done
+            actions.append(.result(recipient: index, .failed(obstacle)))
+        }
+        guard recipients.contains(.pending) else {
+            actions.append(.ready)
+            return actions
+        }
+        let started = ClientTransaction(
+            message, recipients: recipients, needsReset: needsReset, isPipelined: extensions.pipelining)
+        var commands = ByteBuffer()
+        if needsReset { commands.writeString("RSET\r\n") }
+        if started.isPipelined || !needsReset { writeMail(message, to: &commands) }
+        if started.isPipelined {
+            for index in started.sent { writeRecipient(message.envelope.recipients[index], to: &commands) }
+            // RFC 2920 §3.1: DATA may only be the last of a group; its reply says whether content is wanted.
+            commands.writeString("DATA\r\n")
+        }
+        needsReset = false
+        transaction = started
+        state = .message
+        actions.append(.send(commands))
+        return actions
+    }
+
+    /// The content and its terminator were written.
+    package mutating func contentSent() -> [Action] {
+        if transaction?.step == .content { transaction?.step = .endOfData }
+        return []
+    }
+
+    // MARK: Replies
+
+    mutating func handleInTransaction(_ reply: Reply, _ actions: inout [Action]) {
+        switch transaction!.step {
+        case .reset:
+            guard reply.code / 100 == 2 else { return end(protocolError("a refusal of RSET: \(reply.summary)"), &actions) }
+            transaction!.step = .mail
+            if !transaction!.isPipelined { send(&actions) { writeMail(transaction!.message, to: &$0) } }
+        case .mail: handleMail(reply, &actions)
+        case .recipient(let position): handleRecipient(at: position, reply, &actions)
+        case .data: handleData(reply, &actions)
+        case .content:
+            // The server gave up on the content while it was still on its way: whatever follows of it would be taken for
+            // commands, so this connection is lost.
+            if reply.isPositive { return end(protocolError("a reply amid the message: \(reply.summary)"), &actions) }
+            end(reply, &actions)
+        case .endOfData: handleEndOfData(reply, &actions)
+        }
+    }
+
+    private mutating func handleMail(_ reply: Reply, _ actions: inout [Action]) {
+        guard reply.code / 100 != 3 else { return end(protocolError("an unexpected reply to MAIL: \(reply.summary)"), &actions) }
+        transaction!.isAnswered = true
+        if !reply.isPositive {
+            transaction!.isMailRefused = true
+            settle(.pending, reply, &actions)
+            guard transaction!.isPipelined else { return finish(needsReset: false, &actions) }
+            // RCPTs and DATA are on their way: their replies come all the same.
+        }
+        advance(to: 0, &actions)
+    }
+
+    private mutating func handleRecipient(at position: Int, _ reply: Reply, _ actions: inout [Action]) {
+        guard reply.code / 100 != 3 else { return end(protocolError("an unexpected reply to RCPT: \(reply.summary)"), &actions) }
+        if !transaction!.isMailRefused {
+            let index = transaction!.sent[position]
+            if reply.isPositive {
+                transaction!.recipients[index] = .accepted
+            } else {
+                transaction!.recipients[index] = .done
+                let isTemporary = reply.isTransient || ClientSession.meansTooManyRecipients(reply)
+                actions.append(.result(recipient: index, isTemporary ? .deferred(reply) : .failed(reply)))
+            }
+        }
+        advance(to: position + 1, &actions)
+    }
+
+    /// RFC 5321 §4.5.3.1.10: 552 at RCPT was once the code for too many recipients and is to be taken as temporary;
+    /// but not where the enhanced code says something else, such as a full mailbox (5.2.2).
+    private static func meansTooManyRecipients(_ reply: Reply) -> Bool {
+        reply.code == 552 && (reply.enhanced == nil || reply.enhanced == EnhancedCode(5, 5, 3))
+    }
+
+    /// To the RCPT at `position`, or to DATA after the last.
+    private mutating func advance(to position: Int, _ actions: inout [Action]) {
+        let open = transaction!
+        if position < open.sent.count {
+            transaction!.step = .recipient(position: position)
+            let recipient = open.message.envelope.recipients[open.sent[position]]
+            if !open.isPipelined { send(&actions) { writeRecipient(recipient, to: &$0) } }
+        } else if open.isPipelined {
+            transaction!.step = .data
+        } else if open.hasAccepted {
+            transaction!.step = .data
+            actions.append(.send(ByteBuffer(string: "DATA\r\n")))
+        } else {
+            finish(needsReset: true, &actions)
+        }
+    }
+
+    private mutating func handleData(_ reply: Reply, _ actions: inout [Action]) {
+        let open = transaction!
+        switch reply.code / 100 {
+        case 3 where open.hasAccepted:
+            transaction!.step = .content
+            actions.append(.sendContent)
+        case 3:
+            // RFC 2920 §3.1: no recipient is valid, and the server wants content all the same: it gets an empty one,
+            // and its reply to that concerns nobody.
+            transaction!.step = .endOfData
+            actions.append(.send(ByteBuffer(string: ".\r\n")))
+        case 2: end(protocolError("an unexpected reply to DATA: \(reply.summary)"), &actions)
+        default:
+            settle(.accepted, reply, &actions)
+            finish(needsReset: !open.isMailRefused, &actions)
+        }
+    }
+
+    private mutating func handleEndOfData(_ reply: Reply, _ actions: inout [Action]) {
+        guard reply.code / 100 != 3 else { return end(protocolError("an unexpected reply to the message: \(reply.summary)"), &actions) }
+        settle(.accepted, reply, &actions)
+        finish(needsReset: false, &actions)
+    }
+
+    /// Gives all recipients of that status the outcome that the reply means.
+    private mutating func settle(_ status: ClientTransaction.RecipientStatus, _ reply: Reply, _ actions: inout [Action]) {
+        let outcome: Outcome =
+            if reply.isPositive {
+                .accepted(reply, passesOnDSN: extensions.deliveryStatus)
+            } else if reply.isTransient {
+                .deferred(reply)
+            } else {
+                .failed(reply)
+            }
+        for index in transaction!.recipients.indices where transaction!.recipients[index] == status {
+            transaction!.recipients[index] = .done
+            actions.append(.result(recipient: index, outcome))
+        }
+    }
+
+    private mutating func finish(needsReset reset: Bool, _ actions: inout [Action]) {
+        transaction = nil
+        needsReset = reset
+        state = .idle
+        actions.append(.ready)
+    }
+
+    private func send(_ actions: inout [Action], _ write: (inout ByteBuffer) -> Void) {
+        var buffer = ByteBuffer()
+        write(&buffer)
+        actions.append(.send(buffer))
+    }
+}

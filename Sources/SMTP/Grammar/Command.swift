@@ -1,0 +1,133 @@
+// Commands of an SMTP client (RFC 5321 §4.1.1, RFC 3030 §2), from the octets of one line without its CRLF. Says what a
+// line means, not whether it may come now: that is `ServerSession`'s. A line is whole when it gets here, so of the three
+// outcomes of parsing "need more" is `LineScanner`'s; here it is a value or a `SyntaxFlaw`.
+
+internal import MailSyntax
+
+enum Verb: Hashable, Sendable {
+    case helo, ehlo, mail, rcpt, data, bdat, rset, noop, vrfy, help, quit
+    /// Known, and not offered.
+    case auth, starttls, expn, etrn, turn
+    case foreign, unknown
+}
+
+enum Command: Hashable, Sendable {
+    case hello(String, extended: Bool)
+    case mail(MailCommand)
+    case recipient(RecipientCommand)
+    case data
+    case chunk(size: Int, isLast: Bool)
+    case reset
+    case noop
+    case verify(String)
+    case help
+    case quit
+}
+
+/// A line as far as it was understood: the verb even where the rest is wrong, for whether it may come now is told first.
+struct CommandLine: Sendable {
+    let verb: Verb
+    let command: Result<Command, SyntaxFlaw>
+
+    init(_ line: UnsafeRawBufferPointer) {
+        var end = line.count
+        // RFC 5321 §4.1.1: servers SHOULD tolerate trailing white space before CRLF.
+        while end > 0, isBlank(line[end - 1]) { end -= 1 }
+        var cursor = Cursor(UnsafeRawBufferPointer(rebasing: line[..<end]))
+        verb = Verb(cursor.take { !isBlank($0) })
+        cursor.skipBlanks()
+        do throws(SyntaxFlaw) {
+            command = .success(try CommandLine.parse(verb, &cursor))
+        } catch {
+            command = .failure(error)
+        }
+    }
+
+    private static func parse(_ verb: Verb, _ cursor: inout Cursor) throws(SyntaxFlaw) -> Command {
+        switch verb {
+        case .helo: return .hello(try hello(&cursor, usage: "HELO hostname"), extended: false)
+        case .ehlo: return .hello(try hello(&cursor, usage: "EHLO hostname"), extended: true)
+        case .mail: return .mail(try MailCommand(&cursor))
+        case .rcpt: return .recipient(try RecipientCommand(&cursor))
+        case .bdat: return try chunk(&cursor)
+        case .data: return try alone(.data, cursor, usage: "DATA")
+        case .rset: return try alone(.reset, cursor, usage: "RSET")
+        // RFC 5321 §4.1.1.9: NOOP may carry a text without effect. What follows QUIT and HELP changes nothing either.
+        case .noop: return .noop
+        case .help: return .help
+        case .quit: return .quit
+        case .vrfy: return .verify(try verify(cursor))
+        case .auth, .starttls, .expn, .etrn, .turn: throw .notOffered
+        case .foreign: throw .foreignProtocol
+        case .unknown: throw .unknownCommand
+        }
+    }
+
+    private static func alone(_ command: Command, _ cursor: Cursor, usage: String) throws(SyntaxFlaw) -> Command {
+        guard cursor.isAtEnd else { throw .usage(usage) }
+        return command
+    }
+
+    ///     ehlo = "EHLO" SP ( Domain / address-literal ) CRLF
+    ///     helo = "HELO" SP Domain CRLF
+    /// Clients send host names with underscores, bare addresses and worse, and RFC 5321 §4.1.4 forbids to refuse mail for a
+    /// name that does not verify: any printable ASCII without blanks is taken (an IDN comes as A-labels, RFC 6531 §3.7.1).
+    private static func hello(_ cursor: inout Cursor, usage: String) throws(SyntaxFlaw) -> String {
+        let name = cursor.take { (0x21...0x7E).contains($0) }
+        guard cursor.isAtEnd, (1...GrammarLimits.hello).contains(name.count) else { throw .usage(usage) }
+        return String(decoding: name, as: UTF8.self)
+    }
+
+    ///     bdat-cmd   = "BDAT" SP chunk-size [ SP end-marker ] CR LF
+    ///     chunk-size = 1*DIGIT
+    ///     end-marker = "LAST"
+    private static func chunk(_ cursor: inout Cursor) throws(SyntaxFlaw) -> Command {
+        let usage = SyntaxFlaw.usage("BDAT count [LAST]")
+        guard let size = cursor.takeNumber(), size < Int.max else { throw usage }
+        if cursor.isAtEnd { return .chunk(size: size, isLast: false) }
+        let blanks = cursor.take(while: isBlank)
+        guard !blanks.isEmpty, cursor.take(word: "LAST"), cursor.isAtEnd else { throw usage }
+        return .chunk(size: size, isLast: true)
+    }
+
+    ///     vrfy = "VRFY" SP String CRLF               ; RFC 6531 §3.7.4.2: / "VRFY" SP uLocal-part SP "SMTPUTF8" CRLF
+    private static func verify(_ cursor: Cursor) throws(SyntaxFlaw) -> String {
+        guard !cursor.isAtEnd else { throw .usage("VRFY address") }
+        var argument = cursor.rest
+        var takesUTF8 = false
+        if argument.count > 9, UnsafeRawBufferPointer(rebasing: argument.suffix(8)).equals(word: "SMTPUTF8"), isBlank(argument[argument.count - 9]) {
+            argument = UnsafeRawBufferPointer(rebasing: argument.dropLast(9))
+            takesUTF8 = true
+        }
+        guard let text = String(validating: argument, as: UTF8.self), !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            throw .badRecipient
+        }
+        guard takesUTF8 || argument.isASCII else { throw .needsSMTPUTF8 }
+        return text
+    }
+}
+
+extension Verb {
+    /// In the order in which a session asks for them most.
+    init(_ word: UnsafeRawBufferPointer) {
+        self =
+            if word.equals(word: "RCPT") { .rcpt }
+            else if word.equals(word: "MAIL") { .mail }
+            else if word.equals(word: "DATA") { .data }
+            else if word.equals(word: "EHLO") { .ehlo }
+            else if word.equals(word: "QUIT") { .quit }
+            else if word.equals(word: "BDAT") { .bdat }
+            else if word.equals(word: "RSET") { .rset }
+            else if word.equals(word: "NOOP") { .noop }
+            else if word.equals(word: "HELO") { .helo }
+            else if word.equals(word: "VRFY") { .vrfy }
+            else if word.equals(word: "HELP") { .help }
+            else if word.equals(word: "AUTH") { .auth }
+            else if word.equals(word: "STARTTLS") { .starttls }
+            else if word.equals(word: "EXPN") { .expn }
+            else if word.equals(word: "ETRN") { .etrn }
+            else if word.equals(word: "TURN") { .turn }
+            else if ["GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"].contains(where: { word.equals(word: $0) }) { .foreign }
+            else { .unknown }
+    }
+}

@@ -1,0 +1,199 @@
+// The arguments of MAIL and RCPT with the parameters of SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531) and DSN
+// (RFC 3461). Unknown parameters get 555 (RFC 5321 §4.1.1.11); one that comes twice is an error: its meaning is undefined.
+
+internal import MailSyntax
+
+/// `MAIL FROM:<…> …`
+struct MailCommand: Hashable, Sendable {
+    /// Nil is `<>`.
+    var sender: BareAddress?
+    var declaredSize: Int?
+    var body = Envelope.BodyType.sevenBit
+    var isInternationalized = false
+    var returnContent: Envelope.ReturnContent?
+    var envelopeID: String?
+    var hasParameters = false
+
+    ///     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
+    init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
+        guard cursor.take(word: "FROM:") else { throw .usage("MAIL FROM:<address>") }
+        cursor.skipBlanks()
+        guard cursor.next == UInt8(ascii: "<") else { throw .usage("MAIL FROM:<address>") }
+        guard let path = Path.parse(&cursor), cursor.isAtEnd || isBlank(cursor.next!) else { throw .badSender }
+        sender = path
+        var seen = SeenParameters()
+        while let parameter = try Parameter(&cursor) {
+            try seen.insert(parameter)
+            try take(parameter)
+            hasParameters = true
+        }
+        // RFC 6531 §3.5: without SMTPUTF8 the address is refused, 553 5.6.7.
+        if let sender, !isInternationalized, !sender.isASCII { throw .needsSMTPUTF8 }
+    }
+
+    private mutating func take(_ parameter: Parameter) throws(SyntaxFlaw) {
+        switch parameter.keyword {
+        case .size:
+            // RFC 1870 §4: size-value = 1*20DIGIT
+            var digits = Cursor(parameter.value)
+            guard let size = digits.takeNumber(), digits.isAtEnd else { throw parameter.flaw }
+            declaredSize = size
+        case .body:
+            // RFC 6152 §2: body-value = "7BIT" / "8BITMIME"; RFC 3030 §3 adds BINARYMIME, which is not announced.
+            if parameter.value.equals(word: "8BITMIME") { body = .eightBitMIME }
+            else if parameter.value.equals(word: "7BIT") { body = .sevenBit }
+            else if parameter.value.equals(word: "BINARYMIME") { throw .unknownParameter("BODY=BINARYMIME") }
+            else { throw parameter.flaw }
+        case .smtputf8:
+            // RFC 6531 §3.4: the parameter has no value.
+            guard !parameter.hasValue else { throw parameter.flaw }
+            isInternationalized = true
+        case .ret:
+            // RFC 3461 §4.3: ret-value = "FULL" / "HDRS"
+            if parameter.value.equals(word: "FULL") { returnContent = .full }
+            else if parameter.value.equals(word: "HDRS") { returnContent = .headers }
+            else { throw parameter.flaw }
+        case .envid:
+            // RFC 3461 §4.4: envid-parameter = "ENVID=" xtext
+            guard parameter.value.count <= GrammarLimits.envelopeID, let id = printableXText(parameter.value) else { throw parameter.flaw }
+            envelopeID = id
+        case .notify, .orcpt, nil: throw .unknownParameter(parameter.name)
+        }
+    }
+}
+
+/// `RCPT TO:<…> …`
+struct RecipientCommand: Hashable, Sendable {
+    var recipient: BareAddress
+    var notify = Notify.unspecified
+    /// `addr-type;address`, decoded.
+    var originalRecipient: String?
+    var hasParameters = false
+
+    /// Without SMTPUTF8 in MAIL the session refuses anything else (RFC 6531 §3.5).
+    var isASCII: Bool { recipient.isASCII && originalRecipient?.utf8.allSatisfy { $0 < 0x80 } ?? true }
+
+    ///     rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
+    init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
+        guard cursor.take(word: "TO:") else { throw .usage("RCPT TO:<address>") }
+        cursor.skipBlanks()
+        guard cursor.next == UInt8(ascii: "<") else { throw .usage("RCPT TO:<address>") }
+        guard case .some(.some(let path)) = Path.parse(&cursor), cursor.isAtEnd || isBlank(cursor.next!) else { throw .badRecipient }
+        recipient = path
+        var seen = SeenParameters()
+        while let parameter = try Parameter(&cursor) {
+            try seen.insert(parameter)
+            try take(parameter)
+            hasParameters = true
+        }
+    }
+
+    private mutating func take(_ parameter: Parameter) throws(SyntaxFlaw) {
+        switch parameter.keyword {
+        case .notify: notify = try RecipientCommand.notify(parameter)
+        case .orcpt: originalRecipient = try RecipientCommand.originalRecipient(parameter)
+        case .size, .body, .smtputf8, .ret, .envid, nil: throw .unknownParameter(parameter.name)
+        }
+    }
+
+    ///     notify-esmtp-value  = "NEVER" / 1#notify-list-element
+    ///     notify-list-element = "SUCCESS" / "FAILURE" / "DELAY"
+    private static func notify(_ parameter: Parameter) throws(SyntaxFlaw) -> Notify {
+        if parameter.value.equals(word: "NEVER") { return .never }
+        var result = Notify.unspecified
+        for element in parameter.value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+            let word = UnsafeRawBufferPointer(rebasing: element)
+            if word.equals(word: "SUCCESS") { result.insert(.success) }
+            else if word.equals(word: "FAILURE") { result.insert(.failure) }
+            else if word.equals(word: "DELAY") { result.insert(.delay) }
+            else { throw parameter.flaw }
+        }
+        return result
+    }
+
+    ///     original-recipient-address = addr-type ";" xtext
+    ///     addr-type                  = atom
+    /// An address of type utf-8 may stand in plain UTF-8 where SMTPUTF8 was asked for (RFC 6533 §3).
+    private static func originalRecipient(_ parameter: Parameter) throws(SyntaxFlaw) -> String {
+        var cursor = Cursor(parameter.value)
+        let type = cursor.take(while: { isAtext($0) && $0 < 0x80 })
+        guard parameter.value.count <= GrammarLimits.originalRecipient, !type.isEmpty, cursor.take(UInt8(ascii: ";")), !cursor.isAtEnd else {
+            throw parameter.flaw
+        }
+        let address: String?
+        if cursor.rest.isASCII {
+            address = printableXText(cursor.rest)
+        } else {
+            address = type.equals(word: "UTF-8") ? String(validating: cursor.rest, as: UTF8.self) : nil
+        }
+        guard let address else { throw parameter.flaw }
+        return "\(String(decoding: type, as: UTF8.self));\(address)"
+    }
+}
+
+/// One parameter as written.
+///
+///     esmtp-param   = esmtp-keyword ["=" esmtp-value]
+///     esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+///     esmtp-value   = 1*(%d33-60 / %d62-126)                  ; RFC 6531 §3.3: / UTF8-non-ascii
+private struct Parameter {
+    enum Keyword: UInt8 { case size, body, smtputf8, ret, envid, notify, orcpt }
+
+    let keyword: Keyword?
+    /// For replies: bounded and printable.
+    let name: String
+    let hasValue: Bool
+    let value: UnsafeRawBufferPointer
+
+    var flaw: SyntaxFlaw { .badParameter(name) }
+
+    /// Nil at the end of the line.
+    init?(_ cursor: inout Cursor) throws(SyntaxFlaw) {
+        cursor.skipBlanks()
+        guard !cursor.isAtEnd else { return nil }
+        let word = cursor.take { isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") }
+        keyword = Parameter.keyword(word)
+        hasValue = cursor.take(UInt8(ascii: "="))
+        value = cursor.take { $0 > 0x20 && $0 != UInt8(ascii: "=") && $0 != 0x7F }
+        name = keyword.map { "\($0)".uppercased() } ?? word.excerpt(GrammarLimits.echo)
+        let startsRight = word.first.map { isLetter($0) || isDigit($0) } ?? false
+        guard startsRight, cursor.isAtEnd || isBlank(cursor.next!), hasValue != value.isEmpty else {
+            throw .badParameter(name)
+        }
+    }
+
+    private static func keyword(_ word: UnsafeRawBufferPointer) -> Keyword? {
+        if word.equals(word: "SIZE") { .size }
+        else if word.equals(word: "BODY") { .body }
+        else if word.equals(word: "SMTPUTF8") { .smtputf8 }
+        else if word.equals(word: "RET") { .ret }
+        else if word.equals(word: "ENVID") { .envid }
+        else if word.equals(word: "NOTIFY") { .notify }
+        else if word.equals(word: "ORCPT") { .orcpt }
+        else { nil }
+    }
+}
+
+private struct SeenParameters {
+    private var bits: UInt8 = 0
+
+    mutating func insert(_ parameter: Parameter) throws(SyntaxFlaw) {
+        guard let keyword = parameter.keyword else { return }
+        let bit = UInt8(1) << keyword.rawValue
+        guard bits & bit == 0 else { throw .duplicateParameter(parameter.name) }
+        bits |= bit
+    }
+}
+
+/// xtext whose decoded form is printable ASCII, as RFC 3461 §4.2 and §4.4 require: it goes into the fields of reports,
+/// where a hidden line end would forge others.
+private func printableXText(_ bytes: UnsafeRawBufferPointer) -> String? {
+    guard let text = XText.decode(String(decoding: bytes, as: UTF8.self)), text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+        return nil
+    }
+    return text
+}
+
+extension BareAddress {
+    var isASCII: Bool { localPart.utf8.allSatisfy { $0 < 0x80 } && domain?.isASCII ?? true }
+}

@@ -1,0 +1,51 @@
+// The paths of MAIL and RCPT (RFC 5321 §4.1.2). Decisions where clients and the grammar differ:
+// - A blank after the colon is taken, as Postfix does: many clients send it, and it means nothing else.
+// - The angle brackets are required: without them a parameter and a mailbox cannot be told apart.
+// - A source route is read over (RFC 5321 §3.6.1, appendix C: servers MUST accept and SHOULD ignore it).
+// - A mailbox may lack its domain, as `postmaster` may (§4.1.1.3). The session completes it with its origin.
+
+internal import MailSyntax
+
+enum Path {
+    ///     Reverse-path   = Path / "<>"
+    ///     Forward-path   = Path
+    ///     Path           = "<" [ A-d-l ":" ] Mailbox ">"
+    /// Nil where the octets are none; `.some(nil)` is `<>`. Leaves the cursor after the `>`.
+    static func parse(_ cursor: inout Cursor) -> BareAddress?? {
+        guard cursor.take(UInt8(ascii: "<")) else { return nil }
+        if cursor.take(UInt8(ascii: ">")) { return .some(nil) }
+        if cursor.next == UInt8(ascii: "@"), !skipSourceRoute(&cursor) { return nil }
+        guard let length = lengthOfMailbox(cursor.rest), let text = String(validating: cursor.rest.prefix(length), as: UTF8.self),
+            let address = BareAddress(text)
+        else { return nil }
+        cursor.advance(by: length + 1)
+        return address
+    }
+
+    ///     A-d-l          = At-domain *( "," At-domain )
+    ///     At-domain      = "@" Domain
+    private static func skipSourceRoute(_ cursor: inout Cursor) -> Bool {
+        repeat {
+            guard cursor.take(UInt8(ascii: "@")) else { return false }
+            let domain = cursor.take { isAtext($0) || $0 == UInt8(ascii: ".") }
+            guard let text = String(validating: domain, as: UTF8.self), Domain(text) != nil else { return false }
+        } while cursor.take(UInt8(ascii: ","))
+        return cursor.take(UInt8(ascii: ":"))
+    }
+
+    /// The octets before the `>` that closes the path: one inside a Quoted-string does not.
+    private static func lengthOfMailbox(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        var isQuoted = false
+        var isEscaped = false
+        for (index, byte) in bytes.enumerated() {
+            switch byte {
+            case _ where isEscaped: isEscaped = false
+            case UInt8(ascii: "\\") where isQuoted: isEscaped = true
+            case UInt8(ascii: "\""): isQuoted.toggle()
+            case UInt8(ascii: ">") where !isQuoted: return index
+            default: break
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,164 @@
+// What the session does for each command: first whether it may come now, then whether it is well formed, then the deed.
+
+internal import MailSyntax
+internal import NIOCore
+
+extension ServerSession {
+    /// Obeys the next command line. False when there is none yet.
+    mutating func readCommand() -> Bool {
+        guard input.readableBytes > 0 else { return false }
+        var lines = lines
+        let (outcome, line) = input.withUnsafeReadableBytes { bytes in
+            let outcome = lines.scan(bytes)
+            guard case .line(let length) = outcome else { return (outcome, nil as CommandLine?) }
+            return (outcome, CommandLine(UnsafeRawBufferPointer(rebasing: bytes[..<length])))
+        }
+        self.lines = lines
+        switch outcome {
+        case .needMore(let dropping):
+            input.moveReaderIndex(forwardBy: dropping)
+            return false
+        case .wrong(let flaw, let consumed):
+            lineLength = consumed
+            reject(flaw)
+        case .line(let length):
+            lineLength = length + 2
+            if let line { obey(line) }
+        }
+        // Nothing is left to skip where the command closed the session.
+        input.moveReaderIndex(forwardBy: lineLength)
+        lineLength = 0
+        return true
+    }
+
+    private mutating func obey(_ line: CommandLine) {
+        countIdleCommand(line.verb)
+        if let reply = refusalOutOfOrder(line.verb) {
+            // The octets of a chunk follow the command even where it is refused (RFC 3030 §2).
+            guard case .success(.chunk(let size, let isLast)) = line.command else { return reject(reply) }
+            phase = .chunk(remaining: size, isLast: isLast, refusal: reply)
+            return
+        }
+        switch line.command {
+        case .failure(let flaw): reject(flaw, verb: line.verb)
+        case .success(.hello(let name, let extended)): hello(name, extended: extended)
+        case .success(.mail(let command)): mail(command)
+        case .success(.recipient(let command)): recipient(command)
+        case .success(.data): beginData()
+        case .success(.chunk(let size, let isLast)): beginChunk(size, isLast: isLast)
+        case .success(.reset):
+            endTransaction()
+            write(Reply(250, EnhancedCode(2, 0, 0), "Ok"))
+        case .success(.noop): write(Reply(250, EnhancedCode(2, 0, 0), "Ok"))
+        case .success(.verify(let argument)):
+            phase = .waiting(.verify)
+            actions.append(.judgeVerify(argument))
+        case .success(.help): write(.help)
+        case .success(.quit): close(with: Reply(221, EnhancedCode(2, 0, 0), "Bye"))
+        }
+    }
+
+    /// RFC 5321 §4.1.4: which command may come when.
+    private func refusalOutOfOrder(_ verb: Verb) -> Reply? {
+        switch verb {
+        case .mail:
+            if helo == nil { return .needHello }
+            if transaction != nil { return .nestedMail }
+        case .rcpt:
+            guard let transaction else { return .needMail }
+            // The recipients are final once content was begun.
+            if case .awaited = transaction.content {} else { return .contentBegun }
+        case .data:
+            guard let transaction else { return .needMail }
+            // RFC 3030 §2: DATA and BDAT do not mix in one transaction.
+            if case .awaited = transaction.content {} else { return .dataAfterChunk }
+            if transaction.envelope.recipients.isEmpty { return .noRecipients }
+        case .bdat:
+            guard let transaction else { return .needMail }
+            if case .refused(let reply) = transaction.content { return reply }
+            if transaction.envelope.recipients.isEmpty { return .noRecipients }
+        default: break
+        }
+        return nil
+    }
+
+    private mutating func countIdleCommand(_ verb: Verb) {
+        switch verb {
+        case .noop, .rset, .vrfy, .helo, .ehlo, .help:
+            idleCommands += 1
+            if idleCommands > configuration.limits.idleCommands { errors += 1 }
+        default: break
+        }
+    }
+
+    // MARK: HELO, MAIL, RCPT
+
+    private mutating func hello(_ name: String, extended: Bool) {
+        // RFC 5321 §4.1.4: EHLO clears all buffers, as RSET does.
+        endTransaction()
+        setHelo(name)
+        usesESMTP = extended
+        // RFC 2034 §3: no enhanced code in the replies to HELO and EHLO.
+        guard extended else { return write(Reply(250, nil, configuration.hostname.text)) }
+        write(
+            Reply(
+                250,
+                lines: [
+                    configuration.hostname.text, "PIPELINING", "SIZE \(max(0, configuration.messageSizeLimit))", "VRFY",
+                    "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING",
+                ]))
+    }
+
+    private mutating func mail(_ command: MailCommand) {
+        // RFC 5321 §4.1.1.11: parameters are for clients that read in the reply to EHLO that they may use them.
+        if command.hasParameters, !usesESMTP { return reject(.parametersNeedEHLO) }
+        // RFC 1870 §6.1: a message that declares itself too large is refused here, before it is sent.
+        if let size = command.declaredSize, size > sizeLimit { return reject(.messageTooLarge) }
+        let sender = command.sender?.qualified(with: configuration.origin)
+        let envelope = Envelope(
+            sender: sender, body: command.body, isInternationalized: command.isInternationalized,
+            returnContent: command.returnContent, envelopeID: command.envelopeID)
+        phase = .waiting(.sender(Transaction(envelope: envelope)))
+        actions.append(.judgeSender(sender, declaredSize: command.declaredSize))
+    }
+
+    private mutating func recipient(_ command: RecipientCommand) {
+        guard let envelope = transaction?.envelope else { return }
+        if command.hasParameters, !usesESMTP { return reject(.parametersNeedEHLO) }
+        if !envelope.isInternationalized, !command.isASCII { return reject(.needsSMTPUTF8, verb: .rcpt) }
+        guard envelope.recipients.count < configuration.recipientLimit else {
+            overshoot += 1
+            let isTolerated = overshoot <= configuration.limits.recipientOvershoot
+            return reject(.tooManyRecipients, command: commandExcerpt, countsAsError: !isTolerated)
+        }
+        let recipient = EnvelopeRecipient(
+            address: command.recipient.qualified(with: configuration.origin), notify: command.notify,
+            originalRecipient: command.originalRecipient)
+        phase = .waiting(.recipient(recipient))
+        actions.append(.judgeRecipient(recipient, sender: envelope.sender))
+    }
+
+    // MARK: Refusals
+
+    private mutating func reject(_ flaw: SyntaxFlaw, verb: Verb = .unknown) {
+        if verb == .auth { mayHoldSecrets = true }
+        var command = commandExcerpt
+        // How much of it is still there depends on how it came.
+        if case .lineTooLong = flaw { command = "(line too long)" }
+        reject(flaw.reply, command: command, thenClose: flaw == .foreignProtocol)
+    }
+
+    private mutating func reject(_ reply: Reply) { reject(reply, command: commandExcerpt) }
+
+    /// The line under way as logs may show it.
+    private var commandExcerpt: String {
+        if mayHoldSecrets { return "(not shown: follows AUTH)" }
+        var line = input.getSlice(at: input.readerIndex, length: min(lineLength, GrammarLimits.excerpt)) ?? ByteBuffer()
+        while line.readableBytesView.last.map({ $0 == carriageReturn || $0 == lineFeed }) == true {
+            line.moveWriterIndex(to: line.writerIndex - 1)
+        }
+        return line.withUnsafeReadableBytes { $0.excerpt(GrammarLimits.excerpt) }
+    }
+
+    var sizeLimit: Int { configuration.messageSizeLimit > 0 ? configuration.messageSizeLimit : Int.max }
+}

@@ -1,0 +1,331 @@
+// One SMTP connection: performs what `ServerSession` says. All of it on the connection's event loop, without a hop but
+// the one to the spool and back.
+//
+// Reading stops while an answer or a file write is awaited and while input piles up: a client that sends faster than we
+// work waits in its own TCP window, not in our memory.
+
+internal import MailQueue
+internal import MailSyntax
+internal import NIOCore
+internal import Policy
+internal import Routing
+internal import SMTP
+internal import Telemetry
+
+final class Connection: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = Never
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
+    static let idleTimeout = TimeAmount.minutes(5)
+    /// More unread input than this, and the connection stops reading.
+    static let mostInput = 64 << 10
+
+    /// A message between MAIL and its end.
+    private struct Transaction {
+        let configuration: SMTPService.Configuration
+        var sender: Address?
+        /// What RCPT led to, in the order of the envelope's recipients.
+        var destinations: [[Destination]] = []
+        var envelope: Envelope?
+        var id: QueueID?
+        var sink: ContentSink?
+        var received = Timestamp(microseconds: 0)
+    }
+
+    private let service: SMTPService
+    private let client: ClientFacts
+    private var session: ServerSession
+    private var transaction: Transaction?
+    private var number: Int?
+    private var context: ChannelHandlerContext?
+    private var isReadHeld = false
+    private var isClosing = false
+    private var isPumping = false
+    private var lastActivity = NIODeadline.now()
+    private var timer: Scheduled<Void>?
+    private var messages = 0
+
+    init(service: SMTPService, client: ClientFacts) {
+        self.service = service
+        self.client = client
+        session = ServerSession(configuration: service.configuration.session)
+    }
+
+    // MARK: The channel
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func channelActive(context: ChannelHandlerContext) {
+        number = service.admit(client.address)
+        if number == nil {
+            // RFC 5321 §4.2.2: 421, closing; Postfix's words.
+            let reply = Reply(421, EnhancedCode(4, 7, 0), "\(service.configuration.session.hostname) Error: too many connections from \(client.name)")
+            session.refuse(reply)
+            logRefusal(reply, command: "CONNECT")
+        } else {
+            session.greet()
+            service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
+        }
+        startTimer(context)
+        pump()
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        lastActivity = .now()
+        session.receive(unwrapInboundIn(data))
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        pump()
+        context.fireChannelReadComplete()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if mayRead { context.read() } else { isReadHeld = true }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        abandonContent()
+        if number != nil {
+            service.dismiss(client.address)
+            service.log.record(.sessionClosed, by: .smtpd) { fields in
+                self.identify(&fields)
+                fields.count = self.messages
+            }
+        }
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // The peer is gone or resets: there is nobody to tell.
+        context.close(promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ShutDown {
+            session.shutDown()
+            pump()
+        } else {
+            if let event = event as? ChannelEvent, event == .inputClosed { context.close(promise: nil) }
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    private var mayRead: Bool {
+        !session.isWaitingForAnswer && session.unconsumedInput <= Connection.mostInput && !(transaction?.sink?.isBusy ?? false)
+    }
+
+    // MARK: The session
+
+    private func pump() {
+        guard !isPumping else { return }
+        isPumping = true
+        while let action = session.next() { perform(action) }
+        isPumping = false
+        guard let context else { return }
+        if let output = session.takeOutput() {
+            let flushed = context.writeAndFlush(wrapOutboundOut(output))
+            if isClosing { flushed.assumeIsolated().whenComplete { _ in context.close(promise: nil) } }
+        } else if isClosing {
+            context.close(promise: nil)
+        }
+        if isReadHeld, mayRead {
+            isReadHeld = false
+            context.read()
+        }
+    }
+
+    private func perform(_ action: ServerSession.Action) {
+        switch action {
+        case .judgeSender(let sender, _): session.answer(judgeSender(sender))
+        case .judgeRecipient(let recipient, _): session.answer(judgeRecipient(recipient))
+        case .judgeVerify(let argument): session.answer(judgeVerify(argument))
+        case .beginContent(let envelope): beginContent(envelope)
+        case .content(let bytes): transaction?.sink?.append(bytes)
+        case .commit: commit()
+        case .abandonContent: abandonContent()
+        case .refused(let reply, let command): logRefusal(reply, command: command)
+        case .close: isClosing = true
+        }
+    }
+
+    private func judgeSender(_ sender: Address?) -> Reply {
+        guard service.hasSpace() else {
+            // RFC 5321 §4.5.3.1.10 and RFC 3463 X.3.1: mail system full.
+            let reply = Reply(452, EnhancedCode(4, 3, 1), "Insufficient system storage")
+            logRefusal(reply, command: "MAIL", from: sender)
+            return reply
+        }
+        transaction = Transaction(configuration: service.configuration, sender: sender)
+        return Reply(250, EnhancedCode(2, 1, 0), "Ok")
+    }
+
+    private func judgeRecipient(_ recipient: EnvelopeRecipient) -> Reply {
+        guard let policy = transaction?.configuration.policy else { return Reply(503, EnhancedCode(5, 5, 1), "Error: need MAIL command") }
+        switch policy.decide(recipient: recipient.address, client: client) {
+        case .accept(let destinations, _):
+            transaction!.destinations.append(destinations)
+            return Reply(250, EnhancedCode(2, 1, 5), "Ok")
+        case .refuse(let reply, let rule):
+            logRefusal(reply, command: "RCPT", from: transaction!.sender, to: recipient.address, rule: rule)
+            return reply
+        }
+    }
+
+    private func judgeVerify(_ argument: String) -> Reply {
+        let configuration = service.configuration
+        guard let address = BareAddress(argument)?.qualified(with: configuration.session.origin) else {
+            return Reply(501, EnhancedCode(5, 1, 3), "Bad recipient address syntax")
+        }
+        return configuration.policy.verify(address, client: client)
+    }
+
+    private func beginContent(_ envelope: Envelope) {
+        guard var open = transaction, let context else { return }
+        let now = service.now()
+        let id = service.queue.spool.nextID(now: now)
+        let origin = Origin(client: client.address, helo: session.helo, protocolName: session.protocolName)
+        let trace = receivedField(origin, by: open.configuration.session.hostname, id: id, recipients: envelope.recipients, at: now)
+        let sink = ContentSink(id: id, trace: trace, spool: service.queue.spool, threads: service.threads, loop: context.eventLoop)
+        sink.onDrained = { [unowned self] in pump() }
+        (open.envelope, open.id, open.sink, open.received) = (envelope, id, sink, now)
+        transaction = open
+    }
+
+    private func abandonContent() {
+        transaction?.sink?.abandon()
+        transaction = nil
+    }
+
+    private func commit() {
+        guard let open = transaction, let sink = open.sink else { return }
+        sink.finish { result in
+            switch result {
+            case .success(let content): self.accept(open, content)
+            case .failure(let error): self.refuse(open, SpoolFailure(error))
+            }
+        }
+    }
+
+    private func accept(_ open: Transaction, _ content: MessageContent) {
+        guard let context, let id = open.id, let envelope = open.envelope else { return }
+        let beginning = if case .inline(let bytes) = content { bytes } else { open.sink!.beginning }
+        let summary = HeaderSummary(beginning.readableBytesView)
+        guard summary.hops <= HeaderSummary.mostHops else {
+            let reply = Reply(554, EnhancedCode(5, 4, 6), "Error: too many hops")
+            logRefusal(reply, command: "DATA", from: open.sender, id: id)
+            abandonContent()
+            return answer(reply)
+        }
+        let message = IncomingMessage(
+            id: id, envelope: envelope, recipients: queuedRecipients(open, envelope), received: open.received, content: content)
+        let connection = NIOLoopBound(self, eventLoop: context.eventLoop)
+        let loop = context.eventLoop
+        service.queue.accept(message) { failure in
+            loop.execute { connection.value.didCommit(open, content.size, summary, failure) }
+        }
+    }
+
+    private func didCommit(_ open: Transaction, _ size: Int, _ summary: HeaderSummary, _ failure: SpoolFailure?) {
+        if let failure { return refuse(open, failure) }
+        guard let id = open.id else { return }
+        messages += 1
+        service.log.record(.messageAccepted, by: .smtpd) { fields in
+            self.identify(&fields)
+            fields.queueID = id.description
+            fields.messageID = summary.messageID
+            fields.from = open.sender?.description ?? ""
+            let recipients = open.envelope?.recipients ?? []
+            if recipients.count == 1 { fields.to = recipients[0].address.description }
+            fields.recipients = recipients.count
+            fields.size = size
+        }
+        transaction = nil
+        answer(Reply(250, EnhancedCode(2, 0, 0), "Ok: queued as \(id)"))
+    }
+
+    private func refuse(_ open: Transaction, _ failure: SpoolFailure) {
+        logRefusal(failure.reply, command: "DATA", from: open.sender, id: open.id, reason: failure.reason)
+        abandonContent()
+        answer(failure.reply)
+    }
+
+    /// The answer to `.commit`, whether it comes at once or later.
+    private func answer(_ reply: Reply) {
+        session.answer(reply)
+        pump()
+    }
+
+    /// Each destination once, however many recipients lead to it.
+    private func queuedRecipients(_ open: Transaction, _ envelope: Envelope) -> [QueuedRecipient] {
+        if envelope.recipients.count == 1, open.destinations[0].count == 1 {
+            return [queued(0, envelope.recipients[0], open.destinations[0][0], open)]
+        }
+        var seen = Set<Destination>()
+        var queuedRecipients: [QueuedRecipient] = []
+        for (recipient, destinations) in zip(envelope.recipients, open.destinations) {
+            for destination in destinations where seen.insert(destination).inserted {
+                queuedRecipients.append(queued(queuedRecipients.count, recipient, destination, open))
+            }
+        }
+        return queuedRecipients
+    }
+
+    private func queued(_ number: Int, _ recipient: EnvelopeRecipient, _ destination: Destination, _ open: Transaction) -> QueuedRecipient {
+        let target = RecipientTarget(destination, origin: open.configuration.session.origin)
+        return QueuedRecipient(
+            number: number, original: recipient.address, target: target, notify: recipient.notify, originalRecipient: recipient.originalRecipient)
+    }
+
+    // MARK: Time and log
+
+    /// One timer a connection, armed again only when it goes off: activity costs nothing but a time stamp.
+    private func startTimer(_ context: ChannelHandlerContext) {
+        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: lastActivity + Connection.idleTimeout) { self.checkTimer() }
+    }
+
+    private func checkTimer() {
+        guard let context else { return }
+        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = .now() }
+        if lastActivity + Connection.idleTimeout <= .now() {
+            session.timeOut()
+            pump()
+        } else {
+            startTimer(context)
+        }
+    }
+
+    private func identify(_ fields: inout Fields) {
+        fields.session = number.map(String.init)
+        fields.client = Fields.Client(address: client.address?.description ?? "local", helo: session.helo)
+    }
+
+    private func logRefusal(
+        _ reply: Reply, command: String, from: Address? = nil, to: Address? = nil, rule: String? = nil, id: QueueID? = nil, reason: String? = nil
+    ) {
+        service.log.record(.messageRejected, by: .smtpd) { fields in
+            self.identify(&fields)
+            fields.queueID = id?.description
+            if let from { fields.from = from.description }
+            fields.to = to?.description
+            fields.dsn = reply.enhanced?.description
+            fields.reply = reply.summary
+            fields.rule = rule
+            fields.reason = reason
+            fields.message = command
+        }
+    }
+}
+
+/// Sent to a connection when the appliance stops.
+struct ShutDown: Sendable {}
+
+extension ClientFacts {
+    fileprivate var name: String { address?.description ?? "this host" }
+}

@@ -1,0 +1,72 @@
+// The Received field that this hop adds (RFC 5321 §4.4), and what the intake wants to know of a header that is there.
+
+package import MailSyntax
+internal import MailQueue
+internal import NIOCore
+
+/// How a message came to us.
+package struct Origin: Sendable {
+    /// Nil: a process of this host, over the appliance's own socket.
+    package var client: IPAddress?
+    package var helo: String?
+    /// `SMTP`, `ESMTP`, `UTF8SMTP`: the WITH of the field (RFC 3848, RFC 6531 §4.3).
+    package var protocolName: String
+
+    package init(client: IPAddress?, helo: String?, protocolName: String) {
+        self.client = client
+        self.helo = helo
+        self.protocolName = protocolName
+    }
+}
+
+///     Time-stamp-line = "Received:" FWS Stamp CRLF
+///     Stamp           = From-domain By-domain Opt-info [CFWS] ";" FWS date-time
+///
+/// FOR is given for a single recipient only, so that no recipient learns of another (RFC 5321 §7.6).
+func receivedField(_ origin: Origin, by hostname: Domain, id: QueueID, recipients: [EnvelopeRecipient], at time: Timestamp) -> String {
+    var field = "Received: "
+    if let client = origin.client {
+        // From-domain = "FROM" FWS Extended-Domain: what the client called itself, then its address as we see it.
+        let name = origin.helo.flatMap { Domain($0) }?.text ?? client.literal
+        field += "from \(name) (\(client.literal))\r\n\t"
+    }
+    field += "by \(hostname.text) (Valija) with \(origin.protocolName) id \(id)"
+    if recipients.count == 1 { field += "\r\n\tfor <\(recipients[0].address)>" }
+    return field + "; \(time.rfc5322)\r\n"
+}
+
+/// What the beginning of a message says.
+struct HeaderSummary {
+    /// Received fields: the hops behind the message.
+    private(set) var hops = 0
+    private(set) var messageID: String?
+
+    /// RFC 5321 §6.3: a message with this many hops behind it runs in a circle. Postfix's hopcount_limit.
+    static let mostHops = 50
+
+    /// Reads the header of `content`; what follows the first empty line is not looked at.
+    init(_ content: ByteBufferView) {
+        var start = content.startIndex
+        while start < content.endIndex, let end = content[start...].firstIndex(of: UInt8(ascii: "\n")) {
+            let line = content[start..<end]
+            guard let first = line.first, first != UInt8(ascii: "\r") else { return }
+            switch first | 0x20 {
+            case UInt8(ascii: "r"): if HeaderSummary.value(of: line, named: "received") != nil { hops += 1 }
+            case UInt8(ascii: "m"):
+                if messageID == nil, let value = HeaderSummary.value(of: line, named: "message-id") {
+                    messageID = String(String(decoding: value, as: UTF8.self).filter { $0 != " " && $0 != "\r" && $0 != "\t" }.prefix(250))
+                }
+            default: break
+            }
+            start = end + 1
+        }
+    }
+
+    private static func value(of line: ByteBufferView, named name: StaticString) -> ByteBufferView? {
+        let length = name.utf8CodeUnitCount
+        guard line.count > length else { return nil }
+        for offset in 0..<length where line[line.startIndex + offset] | 0x20 != name.utf8Start[offset] | 0x20 { return nil }
+        let colon = line.startIndex + length
+        return line[colon] == UInt8(ascii: ":") ? line[(colon + 1)...] : nil
+    }
+}

@@ -1,0 +1,81 @@
+// What every connection of the SMTP server shares: configuration in force, policy, queue, log, and who is connected.
+
+package import MailQueue
+package import MailSyntax
+internal import NIOConcurrencyHelpers
+package import NIOPosix
+package import Policy
+package import SMTP
+package import Telemetry
+
+package final class SMTPService: Sendable {
+    /// Replaced as a whole when another manifest comes into force. A transaction keeps what it began with.
+    package struct Configuration: Sendable {
+        package var session: ServerSession.Configuration
+        package var policy: AccessPolicy
+        package var connectionsPerClient: Int
+
+        package init(session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int) {
+            self.session = session
+            self.policy = policy
+            self.connectionsPerClient = connectionsPerClient
+        }
+    }
+
+    private struct State {
+        var configuration: Configuration
+        var clients: [IPAddress: Int] = [:]
+        var sessions = 0
+        var lastSession = 0
+    }
+
+    let queue: DeliveryScheduler
+    let log: EventLog
+    let threads: NIOThreadPool
+    let now: @Sendable () -> Timestamp
+    /// False while the spool's file system has less than `queue.minimum_free`.
+    let hasSpace: @Sendable () -> Bool
+    private let state: NIOLockedValueBox<State>
+
+    package init(
+        configuration: Configuration, queue: DeliveryScheduler, log: EventLog, threads: NIOThreadPool, now: @escaping @Sendable () -> Timestamp,
+        hasSpace: @escaping @Sendable () -> Bool
+    ) {
+        self.queue = queue
+        self.log = log
+        self.threads = threads
+        self.now = now
+        self.hasSpace = hasSpace
+        state = NIOLockedValueBox(State(configuration: configuration))
+    }
+
+    package var configuration: Configuration {
+        get { state.withLockedValue { $0.configuration } }
+        set { state.withLockedValue { $0.configuration = newValue } }
+    }
+
+    /// Sessions that are open.
+    package var sessionCount: Int { state.withLockedValue { $0.sessions } }
+
+    /// Counts a client in. Nil: it has as many connections as it may (`limits.connections_per_client`).
+    /// A process of this host has no address and no limit.
+    func admit(_ client: IPAddress?) -> Int? {
+        state.withLockedValue { state in
+            if let client {
+                guard state.clients[client, default: 0] < state.configuration.connectionsPerClient else { return nil }
+                state.clients[client, default: 0] += 1
+            }
+            state.sessions += 1
+            state.lastSession += 1
+            return state.lastSession
+        }
+    }
+
+    func dismiss(_ client: IPAddress?) {
+        state.withLockedValue { state in
+            state.sessions -= 1
+            guard let client, let count = state.clients[client] else { return }
+            state.clients[client] = count > 1 ? count - 1 : nil
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// `valija serve`: runs the appliance. The image's entry point.
+
+import Appliance
+import ArgumentParser
+import Glibc
+import MailSyntax
+import Manifest
+import Telemetry
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Runs the appliance that a manifest describes, until SIGTERM or SIGINT.",
+        discussion: "Logs are JSON objects, one a line, on standard output. Exit 0: stopped as asked; 78: the manifest is not valid; 1: it could not start.")
+    @Argument(help: "The manifest.") var file = "/etc/valija/mail.yaml"
+
+    func run() async throws {
+        signal(SIGPIPE, SIG_IGN)
+        raiseDescriptorLimit()
+        let system: MailSystem
+        do {
+            system = try validManifest(file)
+        } catch {
+            let log = EventLog(level: .info, time: { Timestamp.now().rfc3339 })
+            log.record(.manifestRefused, by: .appliance) { $0.rule = file }
+            log.close()
+            throw ExitCode(report(error, as: "valija serve").rawValue)
+        }
+        let log = EventLog(level: system.logging.level.value.threshold, time: { Timestamp.now().rfc3339 })
+        defer { log.close() }
+        do {
+            try await Assembly(system, log: log).run()
+        } catch {
+            complain("valija serve: \(error)")
+            throw ExitCode.failure
+        }
+    }
+}
+
+/// A session, a delivery and a log need descriptors each: take as many as the system lets us have.
+private func raiseDescriptorLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+}
+
+extension MailSystem.Logging.Level {
+    fileprivate var threshold: Level {
+        switch self {
+        case .debug: .debug
+        case .info: .info
+        case .warning: .warning
+        case .error: .error
+        }
+    }
+}

@@ -1,0 +1,169 @@
+// Mail systems for the tests, built by hand: what reading a manifest would give, with the lines that matter.
+
+@testable import Manifest
+import MailSyntax
+
+extension MailSystem {
+    /// A system with every default; `edit` sets what a test is about.
+    static func with(_ edit: (inout MailSystem) -> Void) -> MailSystem {
+        var system = MailSystem(
+            hostname: Located(Domain("mx.example.org")!, at: line(2)), origin: Located(Domain("example.org")!, at: line(3)), domains: [],
+            users: [], aliases: [], addressExtension: Located(nil),
+            networks: Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")]), relayhost: nil,
+            limits: Limits(
+                messageSize: Located(26_214_400), mailboxSize: Located(0), recipientsPerMessage: Located(1000), connectionsPerClient: Located(50)),
+            mailboxes: Mailboxes(format: Located(.maildir), directory: Located("/var/mail")),
+            listen: Listen(smtp: Located([Endpoint("0.0.0.0:25")!, Endpoint("[::]:25")!]), health: Located([])),
+            queue: Queue(
+                directory: Located("/var/spool/valija"), retryMinimum: Located(.seconds(300)), retryMaximum: Located(.seconds(4 * 3600)),
+                lifetime: Located(.seconds(5 * 86_400)), bounceLifetime: Located(.seconds(5 * 86_400)), minimumFree: Located(104_857_600)),
+            logging: Logging(level: Located(.info)))
+        edit(&system)
+        return system
+    }
+}
+
+func line(_ number: Int) -> SourcePosition { SourcePosition(line: number, column: 3) }
+
+func target(_ text: String) -> MailSystem.Target { Address(text).map { .address($0) } ?? .name(text) }
+
+func alias(_ name: String, _ number: Int, _ targets: String...) -> MailSystem.Alias {
+    MailSystem.Alias(name: Located(name, at: line(number)), targets: targets.map { Located(target($0), at: line(number)) })
+}
+
+func address(_ name: String, _ number: Int, _ targets: String...) -> MailSystem.VirtualAddress {
+    MailSystem.VirtualAddress(localPart: Located(name, at: line(number)), targets: targets.map { Located(target($0), at: line(number)) })
+}
+
+func domain(_ name: String, _ number: Int, _ kind: MailSystem.MailDomain.Kind = .local) -> MailSystem.MailDomain {
+    MailSystem.MailDomain(name: Located(Domain(name)!, at: line(number)), kind: kind)
+}
+
+func user(
+    _ name: String, _ number: Int, forward: [String] = [], keepCopy: Bool = false, quota: Int? = nil, format: MailSystem.MailboxFormat? = nil
+) -> MailSystem.User {
+    MailSystem.User(
+        name: Located(name, at: line(number)), fullName: nil, quota: quota.map { Located($0, at: line(number + 1)) },
+        forward: forward.map { Located(target($0), at: line(number + 1)) }, keepCopy: keepCopy, format: format.map { Located($0, at: line(number + 1)) })
+}
+
+/// The manifests whose files stand in `golden/NAME/`.
+let manifests: [(name: String, system: MailSystem)] = [
+    ("smallest", .with { $0.domains = [domain("example.org", 5)]; $0.users = [user("alice", 7)] }),
+    ("company", company),
+    ("everything", everything),
+    ("gateway", gateway),
+    ("virtual-only", virtualOnly),
+    ("forwards", forwards),
+    ("awkward-names", awkwardNames),
+]
+
+/// A small company: one canonical domain, two virtual ones, a provider's relay, mbox.
+private let company = MailSystem.with {
+    $0.hostname = Located(Domain("mx.mydom.com")!, at: line(3))
+    $0.origin = Located(Domain("mydom.com")!, at: line(4))
+    $0.domains = [
+        domain("mydom.com", 7), domain("rrhh.mindns.es", 8, .virtual(addresses: [address("aca", 11, "aca")], catchAll: nil)),
+        domain("ventas.mindns.es", 12, .virtual(addresses: [address("phb", 15, "aca")], catchAll: nil)),
+    ]
+    $0.users = [user("aca", 18)]
+    $0.aliases = [alias("mailer-daemon", 24, "postmaster"), alias("postmaster", 25, "root"), alias("root", 26, "aca")]
+    $0.networks = Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")], at: line(28))
+    $0.relayhost = Located(NextHop("[smtp.isp.example]:587")!, at: line(29))
+    $0.limits.messageSize = Located(10_240_000, at: line(32))
+    $0.limits.mailboxSize = Located(51_200_000, at: line(33))
+    $0.mailboxes.format = Located(.mbox, at: line(36))
+    $0.mailboxes.directory = Located("/var/mail", at: line(37))
+}
+
+/// Every kind of domain, catch-all, extensions, every limit.
+private let everything = MailSystem.with {
+    $0.domains = [
+        domain("example.org", 8), domain("example.net", 9),
+        domain(
+            "customer.example", 10,
+            .virtual(
+                addresses: [address("info", 13, "alice", "bob"), address("sales", 14, "sales@example.org"), address("jobs", 15, "someone@elsewhere.example")],
+                catchAll: address("*", 16, "alice"))),
+        domain(
+            "branch.example", 17,
+            .relay(via: Located(NextHop("[192.0.2.25]:25")!, at: line(19)), recipients: [Located("office", at: line(20)), Located("warehouse", at: line(20))])),
+    ]
+    $0.users = [
+        user("alice", 23, quota: 2 << 30), user("bob", 28, forward: ["bob@mobile.example"], keepCopy: true), user("archive", 32, format: .mbox),
+    ]
+    $0.aliases = [
+        alias("postmaster", 36, "root"), alias("abuse", 37, "root"), alias("root", 38, "alice"), alias("sales", 39, "alice", "bob"),
+        alias("everyone", 40, "alice", "bob", "archive"),
+    ]
+    $0.addressExtension = Located("+", at: line(43))
+    $0.networks = Located(["127.0.0.0/8", "::1/128", "192.0.2.7", "2001:db8::7", "2001:db8:1::/48"].map { try! Network(parsing: $0) }, at: line(45))
+    $0.relayhost = Located(NextHop("smtp.provider.example:587")!, at: line(48))
+    $0.limits = MailSystem.Limits(
+        messageSize: Located(26_214_400, at: line(58)), mailboxSize: Located(5 << 30, at: line(59)), recipientsPerMessage: Located(500, at: line(60)),
+        connectionsPerClient: Located(20, at: line(61)))
+    $0.mailboxes.directory = Located("/srv/mail/", at: line(65))
+    $0.listen = MailSystem.Listen(
+        smtp: Located([Endpoint("127.0.0.1:2525")!, Endpoint("[::1]:2525")!], at: line(68)), health: Located([Endpoint("0.0.0.0:8080")!], at: line(71)))
+    $0.queue = MailSystem.Queue(
+        directory: Located("/var/spool/valija", at: line(74)), retryMinimum: Located(.seconds(60), at: line(77)), retryMaximum: Located(.seconds(5400), at: line(77)),
+        lifetime: Located(.seconds(3 * 86_400), at: line(75)), bounceLifetime: Located(.seconds(86_400), at: line(76)), minimumFree: Located(1 << 28, at: line(78)))
+    $0.logging.level = Located(.debug, at: line(80))
+}
+
+/// Nothing of its own: relay domains alone, with and without a list, by name and by MX; no user at all.
+private let gateway = MailSystem.with {
+    $0.origin = Located(Domain("mx.example.org")!)
+    $0.domains = [
+        domain("one.example", 5, .relay(via: Located(NextHop("[mail.one.example]")!, at: line(7)), recipients: [Located("a", at: line(8))])),
+        domain("two.example", 9, .relay(via: Located(NextHop("two.internal.example:2525")!, at: line(11)), recipients: nil)),
+        domain("three.example", 12, .relay(via: nil, recipients: nil)),
+    ]
+    $0.networks = Located([])
+}
+
+/// No local domain for the users to live in, and an origin that is none of ours.
+private let virtualOnly = MailSystem.with {
+    $0.origin = Located(Domain("mx.example.org")!)
+    $0.domains = [
+        domain("shop.example", 5, .virtual(addresses: [address("info", 7, "alice"), address("both", 8, "alice", "team@shop.example"), address("team", 9, "list")], catchAll: nil)),
+        domain("branch.example", 10, .relay(via: nil, recipients: [Located("office", at: line(12))])),
+    ]
+    $0.users = [user("alice", 15), user("bob", 16)]
+    $0.aliases = [alias("list", 18, "alice", "bob")]
+}
+
+/// Forwards with and without a copy, alone and under an alias of the same name; an origin in the second domain.
+private let forwards = MailSystem.with {
+    $0.domains = [domain("example.net", 5), domain("example.org", 6)]
+    $0.users = [
+        user("alice", 9, forward: ["alice@mobile.example", "bob"]), user("bob", 11, forward: ["bob@mobile.example"], keepCopy: true),
+        user("carol", 14, forward: ["carol@away.example"], keepCopy: true), user("dave", 17),
+    ]
+    $0.aliases = [
+        alias("carol", 21, "carol", "dave"), alias("dave", 22, "dave@example.net", "bob"), alias("Postmaster", 23, "dave"),
+    ]
+    $0.mailboxes.format = Located(.mbox)
+}
+
+/// Local parts that need quotes, or that a table would take for something else.
+private let awkwardNames = MailSystem.with {
+    $0.domains = [
+        domain("example.org", 5),
+        domain(
+            "v.example", 6,
+            .virtual(
+                addresses: [address("john smith", 8, "alice"), address("#1", 9, "alice"), address("ö", 10, "\"a, b\"@elsewhere.example"), address("|x", 11, "alice")],
+                catchAll: nil)),
+        domain("r.example", 12, .relay(via: nil, recipients: [Located("jane doe", at: line(13)), Located("#2", at: line(14))])),
+    ]
+    $0.users = [user("alice", 16), user("a+b", 17)]
+    $0.aliases = [
+        alias("two words", 20, "alice"), alias("#hash", 21, "alice", "|cat@elsewhere.example"), alias("only", 22, "/dev/null@elsewhere.example"),
+        alias("a:b", 23, "\"x y\"@elsewhere.example"), alias("q\"q", 24, "alice"), alias("postmaster", 25, "alice"),
+    ]
+    $0.addressExtension = Located("+", at: line(27))
+    $0.limits.messageSize = Located(20_000_000, at: line(29))
+    $0.limits.mailboxSize = Located(10_000_000, at: line(30))
+    $0.mailboxes.format = Located(.mbox)
+}

@@ -1,0 +1,235 @@
+// The order in which an address is resolved, case by case: address in, route out.
+
+import MailSyntax
+import Routing
+import Testing
+
+/// The site of `examples/full.yaml`, with the corners that it lacks.
+private let site = Router(
+    Router.Configuration(
+        manifest: "mail.yaml", origin: domain("example.org"), extensionDelimiter: UInt8(ascii: "+"),
+        domains: [
+            Router.MailDomain(domain("example.org"), line: 5),
+            Router.MailDomain(domain("Example.NET"), line: 6),
+            Router.MailDomain(
+                domain("customer.example"), line: 7,
+                kind: .virtual(
+                    [
+                        entry("info", 9, "alice", "bob"), entry("sales", 10, "sales@example.org"),
+                        entry("jobs", 11, "someone@elsewhere.example"), entry("branch", 12, "office@branch.example", "nobody@branch.example"),
+                        entry("team+x", 13, "carol"), entry("team", 14, "team@shop.example"), entry("boss", 15, "postmaster"),
+                    ],
+                    catchAll: entry("*", 16, "alice"))),
+            Router.MailDomain(
+                domain("shop.example"), line: 17, kind: .virtual([entry("team", 18, "info@customer.example", "archive")], catchAll: nil)),
+            Router.MailDomain(
+                domain("branch.example"), line: 19,
+                kind: .relay(via: NextHop("[192.0.2.25]:25")!, recipients: [Router.Recipient("Office", line: 21), Router.Recipient("warehouse", line: 22)])),
+            Router.MailDomain(domain("open.example"), line: 23, kind: .relay(via: nil, recipients: nil)),
+        ],
+        users: [
+            Router.User("alice", line: 30), Router.User("bob", line: 31, forward: [target("bob@mobile.example")], keepsCopy: true),
+            Router.User("carol", line: 32, forward: [target("carol@away.example")]), Router.User("archive", line: 33),
+            Router.User("Dave", line: 34), Router.User("erin+special", line: 35),
+            Router.User("frank", line: 36, forward: [target("team")]), Router.User("list+x", line: 37),
+        ],
+        aliases: [
+            entry("postmaster", 40, "root"), entry("root", 41, "alice"), entry("sales", 42, "alice", "bob"),
+            entry("everyone", 43, "alice", "sales", "bob", "archive", "BOB@EXAMPLE.NET"), entry("dave", 44, "dave", "alice"),
+            entry("erin", 45, "archive"), entry("alice+lists", 46, "archive"), entry("team", 47, "frank", "alice"),
+            entry("out", 48, "x@elsewhere.example", "X@Elsewhere.Example", "info@customer.example"),
+            entry("archive+old", 49, "carol"), entry("via-branch", 50, "warehouse+a@branch.example"), entry("list", 51, "alice"),
+            entry("Dave+addr", 52, "dave@example.org"), entry("chief", 53, "Root+x"), entry("bob+self", 54, "bob+self"),
+        ],
+        relayhost: nil))
+
+@Test(
+    "An address goes where the design's order sends it",
+    arguments: [
+        // Local: alias, then user, then both without the extension.
+        ("alice@example.org", "alice by users.alice:30"),
+        ("ALICE@Example.Net", "alice by users.alice:30"),
+        ("dave@example.net", "Dave alice by aliases.dave:44"),
+        ("Dave@example.net", "Dave alice by aliases.dave:44"),
+        ("sales@example.org", "alice bob bob@mobile.example by aliases.sales:42"),
+        ("postmaster@example.net", "alice by aliases.postmaster:40"),
+        ("alice+lists@example.org", "archive by aliases.alice+lists:46"),
+        ("alice+other@example.org", "alice by users.alice:30"),
+        ("alice+@example.org", "alice by users.alice:30"),
+        ("alice+a+b@example.org", "alice by users.alice:30"),
+        ("+alice@example.org", "unknown by domains.example.org:5"),
+        ("erin+special@example.org", "erin+special by users.erin+special:35"),
+        ("list+x@example.org", "list+x by users.list+x:37"),
+        ("erin+other@example.org", "archive by aliases.erin:45"),
+        ("archive+old@example.org", "carol@away.example by aliases.archive+old:49"),
+        ("nobody@example.org", "unknown by domains.example.org:5"),
+        ("nobody+alice@example.net", "unknown by domains.Example.NET:6"),
+        ("alice@sub.example.org", "outside"),
+        ("chief@example.org", "alice by aliases.chief:53"),
+        // Sets: one copy each, a forward after its user, in the manifest's order.
+        ("everyone@example.org", "alice bob bob@mobile.example archive by aliases.everyone:43"),
+        ("bob@example.org", "bob bob@mobile.example by users.bob:31"),
+        ("carol@example.org", "carol@away.example by users.carol:32"),
+        ("out@example.org", "x@elsewhere.example alice bob bob@mobile.example by aliases.out:48"),
+        ("via-branch@example.org", "warehouse+a@branch.example by aliases.via-branch:50"),
+        // A name that leads back to itself.
+        ("dave+addr@example.org", "Dave alice by aliases.Dave+addr:52"),
+        ("frank@example.org", "frank alice by users.frank:36"),
+        ("bob+self@example.org", "unknown by aliases.bob+self:54"),
+        // Virtual: the address, without the extension, the catch-all.
+        ("info@customer.example", "alice bob bob@mobile.example by domains.customer.example.addresses.info:9"),
+        ("Info+x@Customer.Example", "alice bob bob@mobile.example by domains.customer.example.addresses.info:9"),
+        ("sales@customer.example", "alice bob bob@mobile.example by domains.customer.example.addresses.sales:10"),
+        ("jobs+7@customer.example", "someone@elsewhere.example by domains.customer.example.addresses.jobs:11"),
+        ("branch@customer.example", "office@branch.example by domains.customer.example.addresses.branch:12"),
+        ("team+X@customer.example", "carol@away.example by domains.customer.example.addresses.team+x:13"),
+        ("team+y@customer.example", "alice bob bob@mobile.example archive by domains.customer.example.addresses.team:14"),
+        ("bob@customer.example", "alice by domains.customer.example.addresses.*:16"),
+        ("postmaster@customer.example", "alice by domains.customer.example.addresses.*:16"),
+        ("boss@customer.example", "alice by domains.customer.example.addresses.boss:15"),
+        ("alice@shop.example", "unknown by domains.shop.example:17"),
+        ("postmaster@shop.example", "alice by aliases.postmaster:40"),
+        // Relay: passed on as it came, to those whom the list names.
+        ("OFFICE@branch.example", "relay by domains.branch.example.recipients:21"),
+        ("office+x@branch.example", "relay by domains.branch.example.recipients:21"),
+        ("nobody@branch.example", "unknown by domains.branch.example:19"),
+        ("postmaster@branch.example", "alice by aliases.postmaster:40"),
+        ("anyone@open.example", "relay by domains.open.example:23"),
+        ("postmaster@open.example", "relay by domains.open.example:23"),
+        // Outside.
+        ("someone@elsewhere.example", "outside"),
+        ("postmaster@elsewhere.example", "outside"),
+        ("alice@[127.0.0.1]", "outside"),
+        ("alice@[IPv6:::1]", "outside"),
+        ("\"a b\"@elsewhere.example", "outside"),
+    ])
+func addressGoesWhereTheOrderSendsIt(address: String, route: String) throws {
+    #expect(described(site.route(try #require(Address(address)))) == route)
+}
+
+@Test("Without a delimiter an address has no extension")
+func noDelimiterNoExtension() {
+    let router = Router(
+        Router.Configuration(manifest: "m", origin: domain("a.example"), domains: [Router.MailDomain(domain("a.example"))], users: [Router.User("alice")]))
+    #expect(described(router.route(Address("alice+x@a.example")!)) == "unknown by m domains.a.example")
+    #expect(described(router.route(Address("alice@a.example")!)) == "alice by m users.alice")
+}
+
+@Test("Where nothing is named postmaster, the first user gets its mail, bare or at any domain of ours")
+func firstUserIsPostmaster() {
+    let router = Router(
+        Router.Configuration(
+            manifest: "m", origin: domain("mx.example"),
+            domains: [
+                Router.MailDomain(domain("local.example")),
+                Router.MailDomain(domain("virtual.example"), kind: .virtual([entry("daemon", 1, "postmaster")], catchAll: nil)),
+                Router.MailDomain(domain("relay.example"), kind: .relay(via: nil, recipients: [])),
+            ],
+            users: [Router.User("zoe"), Router.User("adam")]))
+    for address in ["postmaster@local.example", "PostMaster@virtual.example", "Postmaster@relay.example", "postmaster@mx.example"] {
+        #expect(described(router.route(Address(address)!)) == "zoe by m users.zoe", "\(address)")
+    }
+    #expect(described(router.route(Address("daemon@virtual.example")!)) == "zoe by m:1 domains.virtual.example.addresses.daemon")
+    #expect(router.route(Address("zoe@mx.example")!) == .outside(Address("zoe@mx.example")!))
+}
+
+@Test("Where there is no user at all, postmaster is nobody")
+func noUserNoPostmaster() {
+    let router = Router(Router.Configuration(manifest: "m", origin: domain("a.example"), domains: [Router.MailDomain(domain("a.example"))]))
+    #expect(described(router.route(Address("postmaster@a.example")!)) == "unknown by m domains.a.example")
+}
+
+@Test("Loops, which no valid manifest has, end and deliver what they pass on the way")
+func loopsEnd() {
+    let count = 50_000
+    var aliases = (0..<count).map { entry("a\($0)", 1, "a\(($0 + 1) % count)") }
+    aliases += [entry("x", 1, "y", "alice"), entry("y", 1, "x", "v@v.example"), entry("dead", 1, "missing", "gone@a.example")]
+    let router = Router(
+        Router.Configuration(
+            manifest: "m", origin: domain("a.example"),
+            domains: [
+                Router.MailDomain(domain("a.example")),
+                Router.MailDomain(domain("v.example"), kind: .virtual([entry("v", 1, "w@v.example"), entry("w", 1, "V@v.example", "x")], catchAll: nil)),
+            ],
+            users: [Router.User("alice"), Router.User("p", forward: [target("q")]), Router.User("q", forward: [target("p")])], aliases: aliases))
+    #expect(described(router.route(Address("a0@a.example")!)) == "unknown by m:1 aliases.a0")
+    #expect(described(router.route(Address("x@a.example")!)) == "alice by m:1 aliases.x")
+    #expect(described(router.route(Address("v@v.example")!)) == "alice by m:1 domains.v.example.addresses.v")
+    #expect(described(router.route(Address("dead@a.example")!)) == "unknown by m:1 aliases.dead")
+    #expect(described(router.route(Address("p@a.example")!)) == "p by m users.p")
+}
+
+@Test("An alias of 100,000 users reaches each once")
+func wideAlias() {
+    let names = (0..<100_000).map { "user\($0)" }
+    let router = Router(
+        Router.Configuration(
+            manifest: "m", origin: domain("a.example"), domains: [Router.MailDomain(domain("a.example"))],
+            users: names.map { Router.User($0) }, aliases: [Router.Entry("all", targets: (names + names).map { .name($0) })]))
+    guard case .deliver(let destinations, _) = router.route(Address("all@a.example")!) else {
+        Issue.record("not delivered")
+        return
+    }
+    #expect(destinations == names.map { .mailbox(user: $0) })
+}
+
+@Test(
+    "The next hop is the relay domain's own, else the relayhost, else what the domain's MX say",
+    arguments: [
+        ("branch.example", nil, "[192.0.2.25]:25"),
+        ("Branch.Example", "[relay.example]:587", "[192.0.2.25]:25"),
+        ("open.example", nil, "open.example:25"),
+        ("open.example", "[relay.example]:587", "[relay.example]:587"),
+        ("elsewhere.example", nil, "elsewhere.example:25"),
+        ("elsewhere.example", "[relay.example]:587", "[relay.example]:587"),
+        ("[192.0.2.7]", nil, "[192.0.2.7]:25"),
+        ("[IPv6:2001:db8::7]", nil, "[2001:db8::7]:25"),
+    ])
+func nextHop(name: String, relayhost: String?, hop: String) throws {
+    let router = Router(
+        Router.Configuration(
+            manifest: "m", origin: domain("a.example"),
+            domains: [
+                Router.MailDomain(domain("branch.example"), kind: .relay(via: NextHop("[192.0.2.25]")!, recipients: nil)),
+                Router.MailDomain(domain("open.example"), kind: .relay(via: nil, recipients: nil)),
+            ],
+            relayhost: relayhost.map { NextHop($0)! }))
+    #expect(router.nextHop(for: domain(name)).description == hop)
+}
+
+@Test(
+    "Each domain has its address class",
+    arguments: [
+        ("EXAMPLE.org", AddressClass.local), ("customer.example", .virtual), ("branch.example", .relay), ("elsewhere.example", .outside),
+        ("[127.0.0.1]", .outside),
+    ])
+func addressClass(name: String, expected: AddressClass) { #expect(site.addressClass(of: domain(name)) == expected) }
+
+private func domain(_ text: String) -> Domain { Domain(text)! }
+
+private func target(_ text: String) -> Router.Target { Address(text).map { .address($0) } ?? .name(text) }
+
+private func entry(_ name: String, _ line: Int, _ targets: String...) -> Router.Entry {
+    Router.Entry(name, line: line, targets: targets.map(target))
+}
+
+/// In one line: the destinations, and the rule as `path:line`.
+private func described(_ route: Route) -> String {
+    func shown(_ rule: Rule) -> String {
+        guard rule.hasPrefix("mail.yaml:"), let space = rule.firstIndex(of: " ") else { return rule }
+        return "\(rule[rule.index(after: space)...]):\(rule[..<space].dropFirst("mail.yaml:".count))"
+    }
+    switch route {
+    case .deliver(let destinations, let rule):
+        let names = destinations.map { destination in
+            switch destination {
+            case .mailbox(let user): user
+            case .remote(let address): address.description
+            }
+        }
+        return "\(names.joined(separator: " ")) by \(shown(rule))"
+    case .relay(_, let rule): return "relay by \(shown(rule))"
+    case .unknown(let rule): return "unknown by \(shown(rule))"
+    case .outside: return "outside"
+    }
+}
