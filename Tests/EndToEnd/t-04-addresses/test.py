@@ -3,6 +3,7 @@
 from kit import *
 
 SITE = {
+    "address_extension": "+",
     "domains": {
         "example.org": {},
         "example.com": {},
