@@ -84,14 +84,12 @@ let package = Package(
             dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
 
+        // Tests
         tests("DNS", ["DNS", "MailSyntax"]),
-        tests("SMTP", ["SMTP", "MailSyntax", nioCore]),
-        tests("Delivery", ["Delivery", "DNS", "SMTP", "MailQueue", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
-        tests("Routing", ["Routing", "MailSyntax"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
-        // Tests
-        tests("Manifest", ["Manifest", "MailSyntax"]),
+        tests("Routing", ["Routing", "MailSyntax"]),
+        tests("SMTP", ["SMTP", "MailSyntax", nioCore]),
     ],
     swiftLanguageModes: [.v6]
 )

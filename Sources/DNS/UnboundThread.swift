@@ -120,8 +120,7 @@ final class UnboundThread: Sendable {
 
     // MARK: On the thread
 
-    private func run(_ loop: consuming UnboundLoop) {
-        var loop = loop
+    private func run(_ loop: UnboundLoop) {
         while true {
             let (questions, isStopped) = inbox.withLockedValue { inbox in
                 defer { inbox.questions = [] }
@@ -197,7 +196,7 @@ private final class ThreadStart {
 }
 
 /// The thread's own state: libunbound's context and what was asked of it.
-private struct UnboundLoop: ~Copyable {
+private final class UnboundLoop {
     private struct Flight {
         let question: Question
         let id: Int32
@@ -212,7 +211,7 @@ private struct UnboundLoop: ~Copyable {
         self.context = context
     }
 
-    mutating func start(_ question: Question) {
+    func start(_ question: Question) {
         guard !question.isSettled else { return }
         let reference = Unmanaged.passRetained(question)
         var id: Int32 = 0
@@ -233,7 +232,7 @@ private struct UnboundLoop: ~Copyable {
     }
 
     /// Sleeps until libunbound has answers, or the pipe or a deadline calls.
-    mutating func wait(_ wakeup: Int32) {
+    func wait(_ wakeup: Int32) {
         var descriptors = [
             pollfd(fd: ub_fd(context), events: Int16(POLLIN), revents: 0),
             pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0),
@@ -253,15 +252,14 @@ private struct UnboundLoop: ~Copyable {
     }
 
     /// Forgets the questions that were answered, and gives up those that were cancelled or are out of time.
-    mutating func sweep(at now: ContinuousClock.Instant) {
+    func sweep(at now: ContinuousClock.Instant) {
         for flight in flights where flight.question.deadline <= now {
             flight.question.answer(.failure(reason: "look-up of \(flight.question.name) timed out"))
         }
-        flights.removeAll { flight in
-            guard flight.question.isSettled else { return false }
-            cancel(flight)
-            return true
-        }
+        let settled = flights.filter { $0.question.isSettled }
+        guard !settled.isEmpty else { return }
+        settled.forEach(cancel)
+        flights.removeAll { flight in settled.contains { $0.id == flight.id } }
     }
 
     /// Succeeds only while the callback has not been called, and then it never will be.
@@ -269,7 +267,7 @@ private struct UnboundLoop: ~Copyable {
         if ub_cancel(context, flight.id) == 0 { flight.reference.release() }
     }
 
-    consuming func end() {
+    func end() {
         for flight in flights {
             flight.question.answer(.failure(reason: "the resolver is shut down"))
             cancel(flight)

@@ -24,7 +24,7 @@ extension RenderPlan {
             // Extensions end where an address is found: `info+x` leads to what `info` leads to, without the `+x`.
             file.group(
                 origin("address_extension", at: system.addressExtension.position),
-                ["recipient_delimiter": String(delimiter), "propagate_unmatched_extensions": ""])
+                ["recipient_delimiter": literal(String(delimiter)), "propagate_unmatched_extensions": ""])
         }
         addLimits(to: &file)
         addMailboxesAndQueue(to: &file)
@@ -69,7 +69,7 @@ extension RenderPlan {
         // Set in any case: the defaults are the host's own /etc/aliases and accounts.
         let aliases = maps.contains("aliases") ? "$default_database_type:$config_directory/aliases" : ""
         file.group(
-            "\(manifest) users, aliases",
+            usersAndAliases,
             [
                 "alias_maps": aliases, "alias_database": aliases,
                 "local_recipient_maps": "texthash:$config_directory/local_recipients $alias_maps",
@@ -85,6 +85,14 @@ extension RenderPlan {
             if maps.contains("transport") { parameters.append("transport_maps", "texthash:$config_directory/transport") }
             file.group(lines(system.relayDomains, else: ""), parameters)
         }
+    }
+
+    /// Users and aliases stand together under their first lines.
+    private var usersAndAliases: String {
+        let users = system.users.first.map { origin("users", at: $0.name.position) }
+        let aliases = system.aliases.first.map { origin("aliases", at: $0.name.position) }
+        let named = [users, aliases].compactMap { $0 }
+        return named.isEmpty ? "There are no users and no aliases" : named.joined(separator: ", ")
     }
 
     private func addLimits(to file: inout MainFile) {
@@ -113,7 +121,7 @@ extension RenderPlan {
         let directory = mailboxes.directory.value.hasSuffix("/") ? String(mailboxes.directory.value.dropLast()) : mailboxes.directory.value
         file.group(
             origin("mailboxes", at: position),
-            ["mail_spool_directory": mailboxes.format.value == .maildir ? directory + "/" : directory])
+            ["mail_spool_directory": literal(mailboxes.format.value == .maildir ? directory + "/" : directory)])
         let queue = system.queue
         file.group(origin("queue.lifetime", at: queue.lifetime.position), ["maximal_queue_lifetime": queue.lifetime.value.postfixTime])
         file.group(origin("queue.bounce_lifetime", at: queue.bounceLifetime.position), ["bounce_queue_lifetime": queue.bounceLifetime.value.postfixTime])
@@ -126,10 +134,13 @@ extension RenderPlan {
         file.group(origin("queue.minimum_free", at: queue.minimumFree.position), ["queue_minfree": String(queue.minimumFree.value)])
     }
 
+    /// postconf(5): `$` begins the name of a parameter, `$$` is a dollar sign.
+    private func literal(_ text: String) -> String { text.map { $0 == "$" ? "$$" : String($0) }.joined() }
+
     /// postconf(5) mynetworks: IPv6 addresses in brackets, the prefix length outside.
     private func network(_ network: Network) -> String {
         guard network.base.isV6 else { return network.description }
-        return network.prefixLength == 128 ? "[\(network.base)]" : "[\(network.base)]/\(network.prefixLength)"
+        return "[\(network.base)]/\(network.prefixLength)"
     }
 
     func masterCF() -> RenderedFile {

@@ -44,7 +44,7 @@ struct ResolverTests {
         ] as [(String, Lookup<[String]>)])
     func addresses(name: String, want: Lookup<[String]>) async throws {
         let got: Lookup<[String]> =
-            switch await try resolver().addresses(of: Domain(name)!) {
+            switch try await resolver().addresses(of: Domain(name)!) {
             case .found(let addresses): .found(addresses.map(\.description))
             case .noSuchName: .noSuchName
             case .noRecords: .noRecords
@@ -63,12 +63,12 @@ struct ResolverTests {
             ("[192.0.2.9]", .found(.implicit)),
         ] as [(String, Lookup<MailExchange>)])
     func exchangers(name: String, want: Lookup<MailExchange>) async throws {
-        #expect(await try resolver(hosts: "192.0.2.7 inhosts.example.org").mailExchangers(of: Domain(name)!) == want)
+        #expect(try await resolver(hosts: "192.0.2.7 inhosts.example.org").mailExchangers(of: Domain(name)!) == want)
     }
 
     @Test("all mail exchangers come with their preference")
     func listed() async throws {
-        guard case .found(.hosts(let hosts)) = await try resolver().mailExchangers(of: Domain("two.example.org")!) else {
+        guard case .found(.hosts(let hosts)) = try await resolver().mailExchangers(of: Domain("two.example.org")!) else {
             Issue.record("no hosts")
             return
         }

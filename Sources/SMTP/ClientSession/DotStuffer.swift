@@ -34,13 +34,15 @@ package struct DotStuffer: Sendable {
     }
 
     private static func findDotLines(in bytes: UnsafeRawBufferPointer, into places: inout [Int]) {
-        let needle: StaticString = "\r\n."
         let start = bytes.baseAddress!
+        let last = bytes.count - 1
         var offset = 0
-        while let found = memmem(start + offset, bytes.count - offset, needle.utf8Start, 3) {
-            let place = UnsafeRawPointer(found) - start + 2
-            places.append(place)
-            offset = place + 1
+        while offset < last, let found = memchr(start + offset, 0x0A, last - offset) {
+            let lineFeed = UnsafeRawPointer(found) - start
+            if bytes[lineFeed + 1] == UInt8(ascii: "."), lineFeed > 0, bytes[lineFeed - 1] == UInt8(ascii: "\r") {
+                places.append(lineFeed + 1)
+            }
+            offset = lineFeed + 1
         }
     }
 

@@ -1,0 +1,102 @@
+// Plays a written dialogue against a client session.
+//
+// Each line of the script begins with its speaker: `S` the server sends this line, `!` an event (`lost`, `timeout`,
+// `quit`, `abandon`), `C` the client sends this line, `=` another action of the session. Neighbouring `S` lines arrive
+// together, and the pieces they are cut into are the test's choice. When the session is ready, the next message begins
+// by itself; the content counts as written the moment it is asked for, unless the script says `! hold` before.
+
+import MailSyntax
+import NIOCore
+
+@testable import SMTP
+
+struct ClientDialogue {
+    enum Cut: CaseIterable { case lump, drip, halves }
+
+    let script: String
+    let messages: [OutgoingMessage]
+
+    /// The script with what the session really did in place of what was expected of it.
+    func play(cut: Cut, splitAt split: Int = 0) -> String {
+        var player = Player(messages: messages)
+        var pending = ""
+        for line in script.split(separator: "\n") {
+            if line.hasPrefix("S ") {
+                pending += line.dropFirst(2) + "\r\n"
+                player.transcript.append(String(line))
+                continue
+            }
+            player.hear(&pending, cut: cut, splitAt: split)
+            if line.hasPrefix("! ") {
+                player.transcript.append(String(line))
+                player.event(String(line.dropFirst(2)))
+            }
+        }
+        player.hear(&pending, cut: cut, splitAt: split)
+        return player.transcript.joined(separator: "\n")
+    }
+
+    private struct Player {
+        var session = ClientSession(heloName: Domain("me.example")!, peer: "mx[192.0.2.1]")
+        var messages: [OutgoingMessage]
+        var transcript: [String] = []
+        var holdsContent = false
+
+        init(messages: [OutgoingMessage]) {
+            self.messages = messages
+        }
+
+        mutating func hear(_ text: inout String, cut: Cut, splitAt split: Int) {
+            let bytes = Array(text.utf8)
+            text = ""
+            let pieces: [ArraySlice<UInt8>] =
+                switch cut {
+                case .lump: [bytes[...]]
+                case .drip: bytes.indices.map { bytes[$0...$0] }
+                case .halves: [bytes.prefix(split % (bytes.count + 1)), bytes.dropFirst(split % (bytes.count + 1))]
+                }
+            for piece in pieces where !piece.isEmpty { perform(session.receive(ByteBuffer(bytes: piece))) }
+        }
+
+        mutating func event(_ name: String) {
+            switch name {
+            case "lost": perform(session.connectionLost())
+            case "timeout": perform(session.timedOut())
+            case "quit": perform(session.quit())
+            case "abandon": perform(session.abandon(because: Reply(451, EnhancedCode(4, 3, 2), "stop")))
+            case "hold": holdsContent = true
+            default: fatalError("unknown event \(name)")
+            }
+        }
+
+        mutating func perform(_ actions: [ClientSession.Action]) {
+            var isReady = false
+            for action in actions {
+                switch action {
+                case .send(let buffer):
+                    for line in String(buffer: buffer).split(separator: "\r\n", omittingEmptySubsequences: false).dropLast() {
+                        transcript.append("C \(line)")
+                    }
+                case .sendContent:
+                    transcript.append("= content")
+                    if !holdsContent { perform(session.contentSent()) }
+                case .result(let recipient, let outcome): transcript.append("= \(recipient) \(Self.text(outcome))")
+                case .ready: isReady = true
+                case .unstarted(let reply): transcript.append("= unstarted \(reply.summary)")
+                case .close(let reply): transcript.append("= close\(reply.map { " \($0.summary)" } ?? "")")
+                }
+            }
+            guard isReady else { return }
+            transcript.append("= ready")
+            if !messages.isEmpty, session.phase == .idle { perform(session.begin(messages.removeFirst())) }
+        }
+
+        static func text(_ outcome: ClientSession.Outcome) -> String {
+            switch outcome {
+            case .accepted(let reply, let passesOnDSN): "accepted\(passesOnDSN ? " with DSN" : "") \(reply.summary)"
+            case .deferred(let reply): "deferred \(reply.summary)"
+            case .failed(let reply): "failed \(reply.summary)"
+            }
+        }
+    }
+}
