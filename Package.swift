@@ -84,6 +84,15 @@ let package = Package(
             name: "valija",
             dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
+
+        tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
+        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioEmbedded]),
+
+        .executableTarget(
+            name: "LocalDeliveryBenchmark",
+            dependencies: ["Delivery", "Mailboxes", "MailQueue", "MailSyntax", nioCore, nioPosix],
+            path: "Benchmarks/LocalDelivery",
+            swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )
