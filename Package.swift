@@ -100,11 +100,20 @@ let package = Package(
 
         // Tests
         tests("Architecture", []),
+        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
         tests("DNS", ["DNS", "MailSyntax"]),
+        tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("SMTP", ["SMTP", "MailSyntax", nioCore], exclude: ["dialogues"]),
+
+        // Benchmarks
+        .executableTarget(
+            name: "LocalDeliveryBenchmark",
+            dependencies: ["Delivery", "Mailboxes", "MailQueue", "MailSyntax", nioCore, nioPosix],
+            path: "Benchmarks/LocalDelivery",
+            swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -80,7 +80,7 @@ struct CopyWriter {
                 if isLast { return }
             }
         } catch let error as DiskError {
-            throw .disk(error)
+            throw .source(error)
         } catch let error as MailboxError {
             throw error
         } catch {

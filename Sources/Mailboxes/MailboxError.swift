@@ -12,6 +12,8 @@ package enum MailboxError: Error, Hashable, Sendable {
     case overQuota(limit: Int)
     /// Another program did not release its lock in time.
     case locked(LockKind)
+    /// The message itself could not be read from the spool.
+    case source(DiskError)
     /// The disk refused: full, read-only, no permission, broken.
     case disk(DiskError)
 

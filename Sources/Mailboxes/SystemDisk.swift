@@ -173,9 +173,11 @@ extension DiskError {
 
     /// `openat alice/tmp/1: Permission denied`.
     package var description: String {
-        let text = strerror(code).map { String(cString: $0) } ?? "error \(code)"
-        return name.isEmpty ? "\(call): \(text)" : "\(call) \(name): \(text)"
+        name.isEmpty ? "\(call): \(reason)" : "\(call) \(name): \(reason)"
     }
+
+    /// `Permission denied`.
+    package var reason: String { strerror(code).map { String(cString: $0) } ?? "error \(code)" }
 }
 
 extension DiskError: CustomStringConvertible {}
