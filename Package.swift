@@ -24,8 +24,9 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: swiftSettings)
+/// `data`: folders of the tests' own files, which they find through `#filePath`.
+func tests(_ name: String, _ dependencies: [Target.Dependency], data: [String] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: data, swiftSettings: swiftSettings)
 }
 
 func library(_ name: String, apt: String) -> Target {
@@ -85,7 +86,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests
-        tests("Manifest", ["Manifest", "MailSyntax"]),
+        tests("Manifest", ["Manifest", "MailSyntax"], data: ["broken", "planned", "valid"]),
     ],
     swiftLanguageModes: [.v6]
 )
