@@ -21,16 +21,17 @@ let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", 
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
-let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: exclude, swiftSettings: swiftSettings)
+/// `data`: folders of the tests' own files, which they find through `#filePath`.
+func tests(_ name: String, _ dependencies: [Target.Dependency], data: [String] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: data, swiftSettings: swiftSettings)
 }
 
 func library(_ name: String, apt: String) -> Target {
@@ -65,6 +66,7 @@ let package = Package(
         library("CUnbound", apt: "libunbound-dev"),
         library("CSQLite", apt: "libsqlite3-dev"),
         library("CCrypt", apt: "libcrypt-dev"),
+        library("CLinux", apt: "libc6-dev"),
         room("MailSyntax", []),
         room("Telemetry", [logging, nioConcurrency]),
 
@@ -73,13 +75,13 @@ let package = Package(
         room("SMTP", ["MailSyntax", nioCore]),
         room("DNS", ["MailSyntax", "CUnbound", nioConcurrency]),
         room("TLS", ["COpenSSL"]),
-        room("Mailboxes", ["MailSyntax"]),
+        room("Mailboxes", ["MailSyntax", "CLinux"]),
 
         // Layer 2
         room("Accounts", ["MailSyntax", "CCrypt"]),
         room("PostfixFiles", ["Manifest", "MailSyntax"]),
         room("Routing", ["MailSyntax"]),
-        room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, heap, nioCore, nioPosix, nioConcurrency]),
+        room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, nioCore, nioPosix, nioConcurrency]),
 
         // Layer 3
         room("Policy", ["MailSyntax", "Routing"]),
@@ -93,7 +95,7 @@ let package = Package(
         room("Appliance", [
             "MailSyntax", "Telemetry", "Manifest", "SMTP", "DNS", "TLS", "Mailboxes", "Accounts", "Routing", "Policy",
             "MailQueue", "SMTPServer", "Delivery", "MailboxAccess",
-            nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, logging,
+            nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, unixSignals, logging,
         ]),
         .executableTarget(
             name: "valija",
@@ -102,11 +104,21 @@ let package = Package(
 
         // Tests
         tests("Architecture", []),
+        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
         tests("DNS", ["DNS", "MailSyntax"]),
+        tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
+        tests("Manifest", ["Manifest", "MailSyntax"], data: ["broken", "planned", "valid"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
-        tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
+        tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], data: ["golden"]),
         tests("Routing", ["Routing", "MailSyntax"]),
-        tests("SMTP", ["SMTP", "MailSyntax", nioCore], exclude: ["dialogues"]),
+        tests("SMTP", ["SMTP", "MailSyntax", nioCore], data: ["dialogues"]),
+
+        // Benchmarks
+        .executableTarget(
+            name: "LocalDeliveryBenchmark",
+            dependencies: ["Delivery", "Mailboxes", "MailQueue", "MailSyntax", nioCore, nioPosix],
+            path: "Benchmarks/LocalDelivery",
+            swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )

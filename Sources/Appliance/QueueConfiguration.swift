@@ -5,6 +5,7 @@ internal import MailQueue
 internal import MailSyntax
 internal import Manifest
 internal import Routing
+internal import SMTPServer
 
 func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliveryScheduler.Configuration {
     let origin = system.origin.value

@@ -3,16 +3,21 @@
 import ArgumentParser
 import Glibc
 
+@main
+enum Program {
+    static func main() async {
+        let arguments = CommandLine.arguments
+        switch arguments.first?.split(separator: "/").last ?? "valija" {
+        case "sendmail": exit(Sendmail.run(Array(arguments.dropFirst())).rawValue)
+        case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
+        default: await Valija.main()
+        }
+    }
+}
+
 struct Valija: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
         subcommands: [Check.self, Serve.self, Health.self, Queue.self, Schema.self, Reference.self])
-}
-
-let name = CommandLine.arguments[0].split(separator: "/").last ?? "valija"
-switch name {
-case "sendmail": exit(Sendmail.run(Array(CommandLine.arguments.dropFirst())).rawValue)
-case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
-default: await Valija.main()
 }
