@@ -86,7 +86,7 @@ let package = Package(
 
         tests("DNS", ["DNS", "MailSyntax"]),
         tests("SMTP", ["SMTP", "MailSyntax", nioCore]),
-        //tests("Delivery", ["Delivery", "DNS", "SMTP", "MailQueue", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
+        tests("Delivery", ["Delivery", "DNS", "SMTP", "MailQueue", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
     ],
     swiftLanguageModes: [.v6]
 )
