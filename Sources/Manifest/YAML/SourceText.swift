@@ -12,7 +12,7 @@ enum SourceText {
     /// The text without a byte order mark; nil after an error.
     static func checked(_ bytes: [UInt8], _ findings: inout Findings) -> ArraySlice<UInt8>? {
         guard bytes.count <= largest else {
-            findings.error(.tooLarge, "the file has \(bytes.count) octets; a manifest may have \(largest)", at: nil)
+            findings.error(.tooLarge, "the file is larger than a manifest may be: \(largest) octets", at: nil)
             return nil
         }
         if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
