@@ -90,6 +90,9 @@ let package = Package(
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
+        tests("MailSyntax", ["MailSyntax"]),
+        tests("Telemetry", ["Telemetry", nioConcurrency]),
+        tests("MailQueue", ["MailQueue", "MailSyntax", "Telemetry", "CSQLite", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
     ],
     swiftLanguageModes: [.v6]
 )

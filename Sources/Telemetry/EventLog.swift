@@ -1,8 +1,8 @@
 // The log: one JSON object a line, and a counter for each event of the same closed list.
 //
 // `record` never blocks its caller and never throws: it renders the line into a buffer that a thread of its own writes.
-// When the reader of standard output does not keep up, lines below `error` are dropped beyond a bound, and how many
-// were is logged when it goes on. `close` writes out what is left.
+// When the reader of standard output does not keep up, lines are dropped beyond a bound, those of errors beyond a later
+// one, and how many were is logged when it goes on. `close` writes out what is left.
 
 internal import Glibc
 internal import NIOConcurrencyHelpers
@@ -24,7 +24,9 @@ package final class EventLog: Sendable {
     }
 
     /// Beyond this many unwritten octets, lines below `error` are dropped: a stalled reader must not cost memory.
-    private static let bound = 8 << 20
+    static let bound = 8 << 20
+    /// Nor may a storm of errors: beyond this many, every line is.
+    static let boundForErrors = 12 << 20
 
     private let state: NIOLockedValueBox<State>
     private let wakeUp = ConditionLock<Bool>(value: false)
@@ -85,7 +87,8 @@ package final class EventLog: Sendable {
 
     private func append(_ line: [UInt8], level: Level) {
         let mustWake = state.withLockedValue { state in
-            guard state.pending.count < EventLog.bound || level >= .error else {
+            guard !state.isClosed else { return false }
+            guard state.pending.count < (level >= .error ? EventLog.boundForErrors : EventLog.bound) else {
                 state.dropped += 1
                 return false
             }
@@ -129,6 +132,7 @@ package final class EventLog: Sendable {
                 return (nil, 0)
             }
             state.isWriting = true
+            if state.dropped > 0 { state.counts[Event.linesDropped.index] += 1 }
             defer {
                 state.pending = []
                 state.dropped = 0
