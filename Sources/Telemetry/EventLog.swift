@@ -24,17 +24,19 @@ package final class EventLog: Sendable {
     }
 
     /// Beyond this many unwritten octets, lines below `error` are dropped: a stalled reader must not cost memory.
-    static let bound = 8 << 20
-    /// Nor may a storm of errors: beyond this many, every line is.
-    static let boundForErrors = 12 << 20
+    package static let bound = 8 << 20
+    /// Nor may a storm of errors: beyond one half more, every line is.
+    private var boundForErrors: Int { bound + bound / 2 }
 
     private let state: NIOLockedValueBox<State>
     private let wakeUp = ConditionLock<Bool>(value: false)
     private let descriptor: CInt
+    private let bound: Int
     private let time: @Sendable () -> String
 
     /// Lines go to `descriptor`, standard output unless told. `time` gives the present moment as RFC 3339 writes it.
-    package init(level: Level, descriptor: CInt = 1, time: @escaping @Sendable () -> String) {
+    package init(level: Level, descriptor: CInt = 1, bound: Int = EventLog.bound, time: @escaping @Sendable () -> String) {
+        self.bound = bound
         state = NIOLockedValueBox(State(threshold: level))
         self.descriptor = descriptor
         self.time = time
@@ -88,7 +90,7 @@ package final class EventLog: Sendable {
     private func append(_ line: [UInt8], level: Level) {
         let mustWake = state.withLockedValue { state in
             guard !state.isClosed else { return false }
-            guard state.pending.count < (level >= .error ? EventLog.boundForErrors : EventLog.bound) else {
+            guard state.pending.count < (level >= .error ? boundForErrors : bound) else {
                 state.dropped += 1
                 return false
             }
