@@ -107,11 +107,13 @@ let package = Package(
         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
         tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
+        tests("MailSyntax", ["MailSyntax"]),
         tests("Manifest", ["Manifest", "MailSyntax"], data: ["broken", "planned", "valid"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], data: ["golden"]),
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("SMTP", ["SMTP", "MailSyntax", nioCore], data: ["dialogues"]),
+        tests("Telemetry", ["Telemetry"]),
 
         // Benchmarks
         .executableTarget(
