@@ -15,7 +15,7 @@ def block(language, number=0):
 @test("the README's manifest serves, and its reply and log line come as they are printed there")
 def _():
     server = Server(start=False, manifest="")
-    text = block("yaml").replace("/tmp/valija/mail", str(server.mail)).replace("/tmp/valija/spool", str(server.spool))
+    text = block("yaml").replace("./data/mail", str(server.mail)).replace("./data/spool", str(server.spool))
     text = text.replace("127.0.0.1:2525", f"127.0.0.1:{server.port}").replace("127.0.0.1:8080", f"127.0.0.1:{server.health_port}")
     server.manifest_path.write_text(text)
     with server.start():
