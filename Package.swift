@@ -101,9 +101,9 @@ let package = Package(
 
         // Tests
         tests("Architecture", []),
-        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
+//         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency]),
         tests("DNS", ["DNS", "MailSyntax"]),
-        tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
+//         tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
         tests("Manifest", ["Manifest", "MailSyntax"], data: ["broken", "planned", "valid"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], data: ["golden"]),

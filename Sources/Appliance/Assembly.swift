@@ -52,6 +52,7 @@ package struct Assembly {
         let threads = NIOThreadPool(numberOfThreads: 4)
         threads.start()
         let spool = try openSpool()
+        try makeMailboxDirectory()
         let space = SpoolSpace(directory: system.queue.directory.value, minimum: system.queue.minimumFree.value, threads: threads)
         let router = Router(routerConfiguration(system))
         let scheduler = try scheduler(spool, router, group, threads)
@@ -83,8 +84,16 @@ package struct Assembly {
         }
     }
 
+    private func makeMailboxDirectory() throws {
+        do {
+            try makeDirectory(system.mailboxes.directory.value)
+        } catch {
+            throw ApplianceFailure(description: "mailboxes.directory: \(error)")
+        }
+    }
+
     private func scheduler(_ spool: Spool, _ router: Router, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> DeliveryScheduler {
-        let mailboxes = LocalAgent()
+        let mailboxes = LocalAgent(configuration: mailboxConfiguration(system), threads: threads)
         let nextHops = SMTPAgent(
             configuration: SMTPAgent.Configuration(hostname: system.hostname.value), resolver: try Resolver(.system()), group: group,
             threadPool: threads)

@@ -99,7 +99,7 @@ struct LocalBatch {
         if text >= LocalBatch.mostText { flush() }
     }
 
-    private func convert(_ content: MessageContent) -> IncomingMessage.Content {
+    private func convert(_ content: MessageContent) -> Mailboxes.IncomingMessage.Content {
         switch content {
         case .inline(let buffer): .text(buffer.withUnsafeReadableBytes { LineEnds.convert($0) })
         case .file(let path, _): .file(path: path)

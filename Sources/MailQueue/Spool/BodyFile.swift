@@ -56,7 +56,8 @@ package final class BodyFile: @unchecked Sendable {
     }
 }
 
-func makeDirectory(_ path: String) throws {
+/// The directory and those above it, where they are missing, for this user alone.
+package func makeDirectory(_ path: String) throws {
     var partial = path.hasPrefix("/") ? "" : "."
     for component in path.split(separator: "/") {
         partial += "/\(component)"
