@@ -1,10 +1,12 @@
 """`valija render`: Postfix itself reads what comes out, and has nothing to say about it."""
 
+import pathlib
 import re
 
 from kit import *
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+MYDOM = pathlib.Path(__file__).parent / "mydom.yaml"
+EXAMPLES = [*sorted((ROOT / "examples").glob("*.yaml")), MYDOM]
 
 
 def render(example):
@@ -48,7 +50,7 @@ def _():
 
 @test("the rendered settings say what the manifest says")
 def _():
-    found = settings(render(ROOT / "examples/mydom.yaml"))
+    found = settings(render(MYDOM))
     assert found["myhostname"] == "mx.mydom.com", found
     assert found["myorigin"] == "mydom.com", found
     assert found["message_size_limit"] == "10240000", found
@@ -61,7 +63,7 @@ def _():
 
 @test("rendering twice gives the same octets")
 def _():
-    example = ROOT / "examples/mydom.yaml"
+    example = MYDOM
     out = render(example)
     before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
     render(example)

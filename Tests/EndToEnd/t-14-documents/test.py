@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its manifest, its message, the reply and the log line."""
+"""What the documents show is what happens: the README's manifest, message, reply and log line, and what others name."""
 
 import json
 import re
@@ -15,7 +15,7 @@ def block(language, number=0):
 @test("the README's manifest serves, and its reply and log line come as they are printed there")
 def _():
     server = Server(start=False, manifest="")
-    text = block("yaml").replace("/tmp/valija/mail", str(server.mail)).replace("/tmp/valija/spool", str(server.spool))
+    text = block("yaml").replace("./data/mail", str(server.mail)).replace("./data/spool", str(server.spool))
     text = text.replace("127.0.0.1:2525", f"127.0.0.1:{server.port}").replace("127.0.0.1:8080", f"127.0.0.1:{server.health_port}")
     server.manifest_path.write_text(text)
     with server.start():
@@ -43,3 +43,23 @@ def _():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"`make ([a-z]+)`", README + (ROOT / "CONTRIBUTING.md").read_text())) | set(re.findall(r"^\$ make ([a-z]+)", README, re.M))
     assert named and named <= targets, named - targets
+
+
+@test("operations.md lists the events as the sources declare them")
+def _():
+    source = (ROOT / "Sources/Telemetry/Event.swift").read_text()
+    names = dict(re.findall(r'case (\w+) = "([\w.]+)"', source))
+    meanings = dict(re.findall(r'case \.(\w+): "(.*?)"$', source, re.M))
+    want = [f"{names[case]}: {meanings[case]}" for case in names]
+    table = (ROOT / "docs/operations.md").read_text().split("<!-- events -->")[1].split("<!-- end of events -->")[0]
+    got = [f"{name}: {meaning}" for name, _, meaning in re.findall(r"^\| `([\w.]+)` \| (\w+) \| (.*) \|$", table, re.M)]
+    assert got == want, f"got {got}\nwant {want}"
+
+
+@test("the manifest in deploy/kubernetes.yaml is valid")
+def _():
+    text = re.search(r"  mail\.yaml: \|\n((?:    .*\n)+)", (ROOT / "deploy/kubernetes.yaml").read_text()).group(1)
+    path = SCRATCH / "mail.yaml"
+    path.write_text(re.sub(r"^    ", "", text, flags=re.M))
+    done = run(BINARY, "check", path)
+    assert done.returncode == 0, done.out
