@@ -4,10 +4,15 @@
 
 import PackageDescription
 
+/// `Fuzz/run` sets it: then the fuzz targets exist, and all code of ours counts the branches it takes. Unsafe flags and
+/// libFuzzer's own main have no place in an ordinary build.
+let isFuzzing = Context.environment["VALIJA_FUZZ"] == "1"
+let fuzzing: [SwiftSetting] = isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer"])] : []
+
 let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
-]
+] + fuzzing
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
@@ -16,21 +21,33 @@ let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", 
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
-let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: exclude, swiftSettings: swiftSettings)
+/// `data`: folders of the tests' own files, which they find through `#filePath`.
+func tests(_ name: String, _ dependencies: [Target.Dependency], data: [String] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: data, swiftSettings: swiftSettings)
 }
 
 func library(_ name: String, apt: String) -> Target {
     .systemLibrary(name: name, path: "Sources/C/\(name)", providers: [.apt([apt])])
 }
+
+func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Fuzz/\(name)", exclude: ["corpus"],
+        swiftSettings: swiftSettings, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])])
+}
+
+let fuzzers = [
+    fuzzer("ManifestFuzzer", ["Manifest"]),
+    fuzzer("SMTPServerFuzzer", ["SMTP", "MailSyntax", nioCore]),
+]
 
 let package = Package(
     name: "valija",
@@ -49,6 +66,7 @@ let package = Package(
         library("CUnbound", apt: "libunbound-dev"),
         library("CSQLite", apt: "libsqlite3-dev"),
         library("CCrypt", apt: "libcrypt-dev"),
+        library("CLinux", apt: "libc6-dev"),
         room("MailSyntax", []),
         room("Telemetry", [logging, nioConcurrency]),
 
@@ -57,13 +75,13 @@ let package = Package(
         room("SMTP", ["MailSyntax", nioCore]),
         room("DNS", ["MailSyntax", "CUnbound", nioConcurrency]),
         room("TLS", ["COpenSSL"]),
-        room("Mailboxes", ["MailSyntax"]),
+        room("Mailboxes", ["MailSyntax", "CLinux"]),
 
         // Layer 2
         room("Accounts", ["MailSyntax", "CCrypt"]),
         room("PostfixFiles", ["Manifest", "MailSyntax"]),
         room("Routing", ["MailSyntax"]),
-        room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, heap, nioCore, nioPosix, nioConcurrency]),
+        room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, nioCore, nioPosix, nioConcurrency]),
 
         // Layer 3
         room("Policy", ["MailSyntax", "Routing"]),
@@ -77,7 +95,7 @@ let package = Package(
         room("Appliance", [
             "MailSyntax", "Telemetry", "Manifest", "SMTP", "DNS", "TLS", "Mailboxes", "Accounts", "Routing", "Policy",
             "MailQueue", "SMTPServer", "Delivery", "MailboxAccess",
-            nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, logging,
+            nioCore, nioPosix, nioHTTP1, nioConcurrency, lifecycle, unixSignals, logging,
         ]),
         .executableTarget(
             name: "valija",
@@ -85,12 +103,24 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests
+        tests("Architecture", []),
+        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
-        tests("Manifest", ["Manifest", "MailSyntax"]),
+        tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
+        tests("Manifest", ["Manifest", "MailSyntax"], data: ["broken", "planned", "valid"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),
-        tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], exclude: ["golden"]),
+        tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], data: ["golden"]),
         tests("Routing", ["Routing", "MailSyntax"]),
-        tests("SMTP", ["SMTP", "MailSyntax", nioCore]),
+        tests("SMTP", ["SMTP", "MailSyntax", nioCore], data: ["dialogues"]),
+
+        // Benchmarks
+        .executableTarget(
+            name: "LocalDeliveryBenchmark",
+            dependencies: ["Delivery", "Mailboxes", "MailQueue", "MailSyntax", nioCore, nioPosix],
+            path: "Benchmarks/LocalDelivery",
+            swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )
+
+if isFuzzing { package.targets += fuzzers }

@@ -7,7 +7,7 @@ internal import Delivery
 internal import DNS
 internal import Logging
 internal import MailQueue
-package import MailSyntax
+internal import MailSyntax
 package import Manifest
 internal import NIOCore
 internal import NIOPosix
@@ -16,6 +16,7 @@ internal import Routing
 internal import SMTP
 internal import SMTPServer
 internal import ServiceLifecycle
+internal import UnixSignals
 package import Telemetry
 
 /// How long each part may take to stop; together less than the ten seconds that a container engine waits.
@@ -51,6 +52,7 @@ package struct Assembly {
         let threads = NIOThreadPool(numberOfThreads: 4)
         threads.start()
         let spool = try openSpool()
+        try makeMailboxDirectory()
         let space = SpoolSpace(directory: system.queue.directory.value, minimum: system.queue.minimumFree.value, threads: threads)
         let router = Router(routerConfiguration(system))
         let scheduler = try scheduler(spool, router, group, threads)
@@ -82,8 +84,16 @@ package struct Assembly {
         }
     }
 
+    private func makeMailboxDirectory() throws {
+        do {
+            try makeDirectory(system.mailboxes.directory.value)
+        } catch {
+            throw ApplianceFailure(description: "mailboxes.directory: \(error)")
+        }
+    }
+
     private func scheduler(_ spool: Spool, _ router: Router, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> DeliveryScheduler {
-        let mailboxes = LocalAgent(configuration: mailboxConfiguration(system))
+        let mailboxes = LocalAgent(configuration: mailboxConfiguration(system), threads: threads)
         let nextHops = SMTPAgent(
             configuration: SMTPAgent.Configuration(hostname: system.hostname.value), resolver: try Resolver(.system()), group: group,
             threadPool: threads)
@@ -121,7 +131,7 @@ package struct Assembly {
         return listeners
     }
 
-    private func opened<Value>(_ address: String, _ service: Service, _ bind: () async throws -> Value) async throws -> Value {
+    private func opened<Value>(_ address: String, _ service: Telemetry.Service, _ bind: () async throws -> Value) async throws -> Value {
         do {
             let value = try await bind()
             log.record(.listenerOpened, by: service) { $0.address = address }

@@ -9,6 +9,11 @@ package struct LocalClientError: Error, CustomStringConvertible {
     package enum Kind: Sendable { case notRunning, notPermitted, broken }
     package let kind: Kind
     package let description: String
+
+    package init(kind: Kind, description: String) {
+        self.kind = kind
+        self.description = description
+    }
 }
 
 /// A connected socket; closed with the value's end.
@@ -21,34 +26,25 @@ package struct LocalConnection: ~Copyable {
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
         guard path.utf8.count < capacity else { throw LocalClientError(kind: .broken, description: "\(path): longer than a socket's name may be") }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        descriptor = try LocalConnection.connected(AF_UNIX, &address, path)
+        descriptor = try LocalConnection.connected(AF_UNIX, withUnsafeBytes(of: &address) { Array($0) }, path)
     }
 
     package init(_ endpoint: Endpoint) throws(LocalClientError) {
-        let name = "\(endpoint)"
-        if endpoint.address.isV6 {
-            var address = sockaddr_in6()
-            address.sin6_family = sa_family_t(AF_INET6)
-            address.sin6_port = endpoint.port.bigEndian
-            withUnsafeMutableBytes(of: &address.sin6_addr) { $0.copyBytes(from: endpoint.address.bytes) }
-            descriptor = try LocalConnection.connected(AF_INET6, &address, name)
-        } else {
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = endpoint.port.bigEndian
-            withUnsafeMutableBytes(of: &address.sin_addr) { $0.copyBytes(from: endpoint.address.bytes) }
-            descriptor = try LocalConnection.connected(AF_INET, &address, name)
-        }
+        // struct sockaddr_in: family, port, address, 8 octets of nothing; sockaddr_in6: family, port, flow, address, scope.
+        // The family is in the host's byte order, all else in the network's.
+        let family = endpoint.address.isV6 ? AF_INET6 : AF_INET
+        var address = withUnsafeBytes(of: sa_family_t(family)) { Array($0) } + [UInt8(endpoint.port >> 8), UInt8(endpoint.port & 0xFF)]
+        if endpoint.address.isV6 { address += [0, 0, 0, 0] }
+        address += endpoint.address.bytes
+        address += [UInt8](repeating: 0, count: endpoint.address.isV6 ? 4 : 8)
+        descriptor = try LocalConnection.connected(family, address, "\(endpoint)")
     }
 
     deinit { close(descriptor) }
 
-    private static func connected<SocketAddress>(_ family: CInt, _ address: inout SocketAddress, _ name: String) throws(LocalClientError) -> CInt {
+    private static func connected(_ family: CInt, _ address: [UInt8], _ name: String) throws(LocalClientError) -> CInt {
         let descriptor = socket(family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-        let size = socklen_t(MemoryLayout<SocketAddress>.size)
-        let failed = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) != 0 }
-        }
+        let failed = address.withUnsafeBytes { connect(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t($0.count)) != 0 }
         guard failed else { return descriptor }
         let code = errno
         close(descriptor)
@@ -68,7 +64,7 @@ package struct LocalConnection: ~Copyable {
         let whole = array.withUnsafeBytes { buffer in
             var offset = 0
             while offset < buffer.count {
-                let count = Glibc.send(descriptor, buffer.baseAddress! + offset, buffer.count - offset, CInt(MSG_NOSIGNAL.rawValue))
+                let count = Glibc.send(descriptor, buffer.baseAddress! + offset, buffer.count - offset, CInt(MSG_NOSIGNAL))
                 if count < 0 {
                     if errno == EINTR { continue }
                     return false

@@ -28,6 +28,6 @@ package struct UnreadableManifest: Error {
     package let diagnostic: Diagnostic
 
     init(path: String, error: CInt) {
-        diagnostic = Diagnostic(.unreadableFile, "the file cannot be read: \(String(cString: strerror(error)))", file: path)
+        diagnostic = Diagnostic(.unreadableFile, .error, "the file cannot be read: \(String(cString: strerror(error)))", file: path)
     }
 }

@@ -3,8 +3,10 @@
 internal import Delivery
 internal import MailQueue
 internal import MailSyntax
+internal import Mailboxes
 internal import Manifest
 internal import Routing
+internal import SMTPServer
 
 func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliveryScheduler.Configuration {
     let origin = system.origin.value
@@ -28,4 +30,23 @@ func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliverySched
                 }
             return destinations.map { RecipientTarget($0, origin: origin) }
         })
+}
+
+func mailboxConfiguration(_ system: MailSystem) -> LocalAgent.Configuration {
+    LocalAgent.Configuration(
+        directory: system.mailboxes.directory.value, format: MailboxFormat(system.mailboxes.format.value), quota: system.limits.mailboxSize.value,
+        users: Dictionary(
+            uniqueKeysWithValues: system.users.map { user in
+                (user.name.value, LocalAgent.Configuration.User(format: user.format.map { MailboxFormat($0.value) }, quota: user.quota?.value))
+            }),
+        hostname: system.hostname.value.key)
+}
+
+extension MailboxFormat {
+    fileprivate init(_ format: MailSystem.MailboxFormat) {
+        switch format {
+        case .maildir: self = .maildir
+        case .mbox: self = .mbox
+        }
+    }
 }

@@ -27,7 +27,7 @@ package enum ManifestReader {
             return ReadResult(system: nil, diagnostics: findings.inOrder())
         }
         let book = AddressBook(system)
-        LinkCheck.run(book, &findings)
+        if findings.knowsAllNames { LinkCheck.run(book, &findings) }
         SystemCheck.run(system, book, &findings)
         return ReadResult(system: findings.hasErrors ? nil : system, diagnostics: findings.inOrder())
     }

@@ -41,6 +41,7 @@ final class Connection: ChannelDuplexHandler {
     private var transaction: Transaction?
     private var number: Int?
     private var context: ChannelHandlerContext?
+    private var loop: (any EventLoop)?
     private var isReadHeld = false
     private var isClosing = false
     private var isPumping = false
@@ -56,7 +57,11 @@ final class Connection: ChannelDuplexHandler {
 
     // MARK: The channel
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        loop = context.eventLoop
+    }
+
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -112,7 +117,11 @@ final class Connection: ChannelDuplexHandler {
             session.shutDown()
             pump()
         } else {
-            if let event = event as? ChannelEvent, event == .inputClosed { context.close(promise: nil) }
+            if let event = event as? ChannelEvent, event == .inputClosed {
+                // A client that only shut its sending side still gets its replies.
+                session.endOfInput()
+                pump()
+            }
             context.fireUserInboundEventTriggered(event)
         }
     }
@@ -205,6 +214,7 @@ final class Connection: ChannelDuplexHandler {
 
     private func commit() {
         guard let open = transaction, let sink = open.sink else { return }
+        transaction = nil  // from here on it is the queue's: a client that hangs up does not take it back
         sink.finish { result in
             switch result {
             case .success(let content): self.accept(open, content)
@@ -214,21 +224,24 @@ final class Connection: ChannelDuplexHandler {
     }
 
     private func accept(_ open: Transaction, _ content: MessageContent) {
-        guard let context, let id = open.id, let envelope = open.envelope else { return }
+        guard let id = open.id, let envelope = open.envelope, let loop else { return }
         let beginning = if case .inline(let bytes) = content { bytes } else { open.sink!.beginning }
         let summary = HeaderSummary(beginning.readableBytesView)
         guard summary.hops <= HeaderSummary.mostHops else {
             let reply = Reply(554, EnhancedCode(5, 4, 6), "Error: too many hops")
             logRefusal(reply, command: "DATA", from: open.sender, id: id)
-            abandonContent()
+            open.sink?.abandon()
             return answer(reply)
         }
         let message = IncomingMessage(
             id: id, envelope: envelope, recipients: queuedRecipients(open, envelope), received: open.received, content: content)
-        let connection = NIOLoopBound(self, eventLoop: context.eventLoop)
-        let loop = context.eventLoop
+        let pending = NIOLoopBound((self, open), eventLoop: loop)
+        let size = content.size
         service.queue.accept(message) { failure in
-            loop.execute { connection.value.didCommit(open, content.size, summary, failure) }
+            loop.execute {
+                let (connection, open) = pending.value
+                connection.didCommit(open, size, summary, failure)
+            }
         }
     }
 
@@ -246,13 +259,12 @@ final class Connection: ChannelDuplexHandler {
             fields.recipients = recipients.count
             fields.size = size
         }
-        transaction = nil
         answer(Reply(250, EnhancedCode(2, 0, 0), "Ok: queued as \(id)"))
     }
 
     private func refuse(_ open: Transaction, _ failure: SpoolFailure) {
         logRefusal(failure.reply, command: "DATA", from: open.sender, id: open.id, reason: failure.reason)
-        abandonContent()
+        open.sink?.abandon()
         answer(failure.reply)
     }
 

@@ -3,6 +3,7 @@
 import Appliance
 import ArgumentParser
 import MailSyntax
+import Manifest
 
 struct Health: ParsableCommand {
     static let configuration = CommandConfiguration(

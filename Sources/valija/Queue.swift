@@ -1,6 +1,7 @@
 // `valija queue`: the spool of the running appliance.
 
 import ArgumentParser
+import Manifest
 
 struct Queue: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -79,7 +79,7 @@ struct ClientDialogue {
                     }
                 case .sendContent:
                     transcript.append("= content")
-                    if !holdsContent { perform(session.contentSent()) }
+                    if !holdsContent { session.contentSent() }
                 case .result(let recipient, let outcome): transcript.append("= \(recipient) \(Self.text(outcome))")
                 case .ready: isReady = true
                 case .unstarted(let reply): transcript.append("= unstarted \(reply.summary)")

@@ -11,6 +11,7 @@ package final class BodyFile: @unchecked Sendable {
     package let path: String
     package private(set) var size = 0
     private let descriptor: CInt
+    private var isOpen = true
 
     package init(spool: Spool, id: QueueID) throws {
         path = "\(spool.directory)/large/\(id)"
@@ -35,25 +36,28 @@ package final class BodyFile: @unchecked Sendable {
 
     /// The file and its name in the directory are on disk when this returns.
     package func finish() throws {
-        guard fsync(descriptor) == 0 else {
-            let code = errno
-            abandon()
-            throw IOError(errnoCode: code, reason: "fsync \(path)")
-        }
-        Glibc.close(descriptor)
+        guard fsync(descriptor) == 0 else { throw IOError(errnoCode: errno, reason: "fsync \(path)") }
+        closeOnce()
         let parent = open(String(path[..<path.lastIndex(of: "/")!]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard parent >= 0 else { throw IOError(errnoCode: errno, reason: "open the directory of \(path)") }
         defer { Glibc.close(parent) }
         guard fsync(parent) == 0 else { throw IOError(errnoCode: errno, reason: "fsync the directory of \(path)") }
     }
 
+    /// Removes it, whatever state it is in.
     package func abandon() {
-        Glibc.close(descriptor)
+        closeOnce()
         unlink(path)
+    }
+
+    private func closeOnce() {
+        if isOpen { Glibc.close(descriptor) }
+        isOpen = false
     }
 }
 
-func makeDirectory(_ path: String) throws {
+/// The directory and those above it, where they are missing, for this user alone.
+package func makeDirectory(_ path: String) throws {
     var partial = path.hasPrefix("/") ? "" : "."
     for component in path.split(separator: "/") {
         partial += "/\(component)"

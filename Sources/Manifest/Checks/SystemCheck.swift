@@ -11,6 +11,7 @@ enum SystemCheck {
         checkLimits(system, &findings)
         checkQueue(system.queue, &findings)
         checkListen(system.listen, &findings)
+        guard findings.knowsAllNames else { return }
         checkPostmaster(system, book, &findings)
         checkLocalDomains(system, &findings)
     }

@@ -17,7 +17,7 @@ package struct Diagnostic: Hashable, Sendable {
     package let hint: String?
 
     package init(
-        _ code: Code, _ severity: Severity = .error, _ message: String, file: String, at position: SourcePosition? = nil,
+        _ code: Code, _ severity: Severity, _ message: String, file: String, at position: SourcePosition? = nil,
         endColumn: Int? = nil, hint: String? = nil
     ) {
         self.code = code

@@ -5,6 +5,8 @@
 //          |         ^~~~~
 //          = hint: did you mean "alice"?
 
+// What may be a secret is never shown: a value after a key such as `password` becomes stars.
+
 package struct DiagnosticRenderer: Sendable {
     /// Longer lines are shown in part, around the caret: a minified file must not fill the screen.
     static let longestLine = 160
@@ -29,7 +31,10 @@ package struct DiagnosticRenderer: Sendable {
         var margin = "  "
         if let position = diagnostic.position, let line = line(position.line) {
             margin = String(repeating: " ", count: String(position.line).count + 3)
-            let (excerpt, caret) = excerpt(of: line, at: position.column, to: diagnostic.endColumn)
+            let (shown, shownTo) = withoutSecrets(line, number: position.line)
+            let isHidden = position.column > shownTo + 1
+            let (excerpt, caret) = excerpt(
+                of: shown, at: isHidden ? shownTo + 1 : position.column, to: isHidden ? nil : diagnostic.endColumn)
             text += "\(blue)  \(position.line) |\(plain) \(excerpt)\n"
             text += "\(blue)\(margin)|\(plain) \(colour)\(caret)\(plain)\n"
         }
@@ -45,6 +50,28 @@ package struct DiagnosticRenderer: Sendable {
         // Repairing keeps one scalar for each bad octet sequence, so that the line can be shown at all.
         let scalars = String(decoding: source[start..<end], as: UTF8.self).unicodeScalars.filter { $0 != "\n" && $0 != "\r" }
         return scalars.map { $0 == "\t" ? " " : isPrintable($0) ? $0 : "\u{FFFD}" }
+    }
+
+    /// Stars from where a secret may begin to the end of the line. `{file: …}` and `{env: …}` are none, and stay.
+    private func withoutSecrets(_ line: [Unicode.Scalar], number: Int) -> (line: [Unicode.Scalar], shownTo: Int) {
+        var start = nil as Int?
+        if number > 1, let before = self.line(number - 1), let value = DiagnosticRenderer.secret(in: before), before[value...].count <= 2 {
+            // The key ends the line before (`password:`, `password: |`): all of this line is its value.
+            start = line.firstIndex { $0 != " " }
+        }
+        if start == nil, let value = DiagnosticRenderer.secret(in: line), value < line.count, line[value] != "{" { start = value }
+        guard let start else { return (line, line.count) }
+        return (line[..<start] + Array(repeating: "*", count: 8), start)
+    }
+
+    /// Where the value of a key that may hold a secret begins, the end of the line if it is on the next.
+    private static func secret(in line: [Unicode.Scalar]) -> Int? {
+        for colon in line.indices where line[colon] == ":" {
+            let name = line[..<colon].reversed().drop { $0 == " " || $0 == "\"" || $0 == "'" }.prefix { $0.properties.isAlphabetic || $0 == "_" || $0 == "-" }
+            guard Secret.mayBeHeld(by: String(String.UnicodeScalarView(name.reversed()))) else { continue }
+            return line[(colon + 1)...].firstIndex { $0 != " " } ?? line.count
+        }
+        return nil
     }
 
     private func excerpt(of line: [Unicode.Scalar], at column: Int, to endColumn: Int?) -> (excerpt: String, caret: String) {

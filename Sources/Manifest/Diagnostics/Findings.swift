@@ -16,6 +16,8 @@ struct Findings {
     private(set) var diagnostics: [Diagnostic] = []
     private var suppressed = 0
     private(set) var hasErrors = false
+    /// False where users or aliases could not be read at all: then nothing can be said about what is not among them.
+    var knowsAllNames = true
 
     init(file: String) { self.file = file }
 

@@ -14,7 +14,8 @@ enum DomainKeys {
         "addresses", addressTable, example: "{info: [alice, bob], \"*\": alice}", postfix: "virtual_alias_maps",
         "Of a virtual domain: each address and where it leads; `\"*\"` is every other address.")
     static let via = Key(
-        "via", .nextHop, defaultNote: "by MX records", example: "\"[192.0.2.25]:25\"", postfix: "transport_maps", "Of a relay domain: the host that gets its mail.")
+        "via", .nextHop, defaultNote: "by MX records", example: "\"[192.0.2.25]:25\"", postfix: "transport_maps",
+        "Of a relay domain: the host that gets its mail.")
     static let recipients = Key(
         "recipients", Syntax<[Located<String>]>.list(of: .aliasName), defaultNote: "every address", example: "[office, warehouse]",
         postfix: "relay_recipient_maps", "Of a relay domain: the addresses that exist, each without its domain.")
@@ -80,12 +81,12 @@ extension Syntax where Value == [MailSystem.VirtualAddress] {
 enum UserKeys {
     static let name = Key("name", .text, example: "Alice Example", "The person's name.")
     static let password = PlannedKey(
-        "password", "secret", example: "{file: /run/secrets/alice}", advice: "this version has no logins; leave the key out",
+        "password", Secret.form, example: "{file: /run/secrets/alice}", advice: "this version has no logins; leave the key out",
         "The crypt(3) hash of the password to log in with.")
     static let quota = Key(
         "quota", .size(from: 1), defaultNote: "`limits.mailbox_size`", example: "2GiB", "The size that this mailbox may grow to.")
     static let sendAs = PlannedKey(
-        "send_as", "list of addresses", example: "[sales@example.org]", postfix: "smtpd_sender_login_maps",
+        "send_as", .anything("list of addresses"), example: "[sales@example.org]", postfix: "smtpd_sender_login_maps",
         advice: "this version has no logins; leave the key out", "More sender addresses that this user may use.")
     static let forward = Key(
         "forward", Syntax<Targets>.oneOrMany(of: .target), defaultNote: "none", example: "[bob@mobile.example]", postfix: "forward_path",
@@ -121,7 +122,7 @@ extension MailboxKeys {
     static let formatOfUser = Key(
         "format", .choice(MailSystem.MailboxFormat.self), defaultNote: "`mailboxes.format`", example: "mbox", "How this mailbox is kept.")
     static let directoryOfUser = PlannedKey(
-        "directory", "path", postfix: "virtual_mailbox_maps", advice: "for now every mailbox lies in mailboxes.directory; leave the key out",
+        "directory", Syntax<String>.path.form, postfix: "virtual_mailbox_maps", advice: "for now every mailbox lies in mailboxes.directory; leave the key out",
         "Where this mailbox lies.")
     static let ofUser = Syntax<Located<MailSystem.MailboxFormat>?>.section([formatOfUser, directoryOfUser]) { section, findings in
         section.optional(formatOfUser, &findings)
@@ -153,7 +154,7 @@ enum ListenKeys {
 
     private static func planned(_ name: String, _ port: Int, _ service: String?, _ meaning: String) -> PlannedKey {
         PlannedKey(
-            name, "list of socket addresses", example: "[\"0.0.0.0:\(port)\"]", postfix: service.map { "master.cf: \($0)" },
+            name, Syntax<[Endpoint]>.endpoints.form, example: "[\"0.0.0.0:\(port)\"]", postfix: service.map { "master.cf: \($0)" },
             advice: "this version listens for smtp and health only; leave the key out", meaning)
     }
 

@@ -27,9 +27,9 @@ struct Key<Value: Sendable>: Declared {
 struct PlannedKey: Declared {
     let declaration: Declaration
 
-    init(_ name: String, _ type: String, example: String? = nil, postfix: String? = nil, advice: String, _ meaning: String) {
+    init(_ name: String, _ form: Form, example: String? = nil, postfix: String? = nil, advice: String, _ meaning: String) {
         declaration = Declaration(
-            name: name, form: .anything(type), fallback: nil, fallbackNote: nil, isRequired: false, example: example, postfix: postfix,
+            name: name, form: form, fallback: nil, fallbackNote: nil, isRequired: false, example: example, postfix: postfix,
             meaning: meaning, status: .planned(advice: advice))
     }
 }

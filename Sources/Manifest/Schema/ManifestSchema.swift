@@ -15,9 +15,9 @@ enum ManifestSchema {
         "origin", .domain, defaultNote: "the hostname", example: "example.org", postfix: "myorigin", "The domain that bare addresses get.")
     static let domains = Key(
         "domains", DomainKeys.table, default: "{}", example: "{example.org: {}}", postfix: "mydestination", "The domains that this server takes mail for.")
-    static let users = Key("users", UserKeys.table, default: "{}", example: "{alice: {quota: 2GiB}}", "Who has a mailbox here.")
+    static let users = Key("users", UserKeys.table, example: "{alice: {quota: 2GiB}}", "Who has a mailbox here.")
     static let aliases = Key(
-        "aliases", AliasKeys.table, default: "{}", example: "{root: alice, sales: [alice, bob]}", postfix: "alias_maps",
+        "aliases", AliasKeys.table, example: "{root: alice, sales: [alice, bob]}", postfix: "alias_maps",
         "More names in the local domains, and where each leads: to users, other aliases, or addresses.")
     static let addressExtension = Key(
         "address_extension", .extensionSeparator, defaultNote: "none", example: "\"+\"", postfix: "recipient_delimiter",
@@ -37,7 +37,7 @@ enum ManifestSchema {
     static let queue = Key("queue", QueueKeys.syntax, default: "{}", example: "{lifetime: 3d}", "Mail on its way.")
     static let logging = Key("logging", LoggingKeys.syntax, default: "{}", example: "{level: debug}", "What is logged, and how.")
     static let tests = PlannedKey(
-        "tests", "list of mappings", example: "[{rcpt: sales@example.org, reaches: [alice]}]",
+        "tests", .anything("list of tests"), example: "[{rcpt: sales@example.org, reaches: [alice]}]",
         advice: "for now check by hand what they would assert, and leave the key out",
         "What must be true of this file: whom an address reaches, what is refused.")
 
@@ -49,14 +49,17 @@ enum ManifestSchema {
         // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
         let hostname = section.optional(hostname, &findings) ?? Located(Domain(valid: "localhost"))
         _ = section.value(tls, &findings)
+        let users = section.optional(users, &findings)
+        let aliases = section.optional(aliases, &findings)
+        findings.knowsAllNames = (users != nil || section.position(of: Self.users) == nil) && (aliases != nil || section.position(of: Self.aliases) == nil)
         return MailSystem(
             file: findings.file,
             hostname: hostname,
             origin: section.optional(origin, &findings) ?? Located(hostname.value),
             domains: section.value(domains, &findings).value,
-            users: section.value(users, &findings).value,
-            aliases: section.value(aliases, &findings).value,
-            addressExtension: section.optional(addressExtension, &findings).map { Located($0.value, at: $0.position, endColumn: $0.endColumn) } ?? Located(nil),
+            users: users?.value ?? [],
+            aliases: aliases?.value ?? [],
+            addressExtension: addressExtension(section, &findings),
             networks: section.value(networks, &findings),
             relayhost: section.optional(relayhost, &findings),
             limits: section.value(limits, &findings).value,
@@ -64,6 +67,11 @@ enum ManifestSchema {
             listen: section.value(listen, &findings).value,
             queue: section.value(queue, &findings).value,
             logging: section.value(logging, &findings).value)
+    }
+
+    private static func addressExtension(_ section: Section, _ findings: inout Findings) -> Located<Character?> {
+        guard let separator = section.optional(addressExtension, &findings) else { return Located(nil) }
+        return Located(separator.value, at: separator.position, endColumn: separator.endColumn)
     }
 }
 
@@ -92,9 +100,9 @@ enum RelayhostKeys {
     static let host = Key(
         "host", .nextHop, isRequired: true, example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
         "The relay: `[host]:port` is this very host, `domain:port` stands for the hosts of its MX records.")
-    static let username = PlannedKey("username", "text", postfix: "smtp_sasl_password_maps", advice: noLogins, "The name to log in with.")
+    static let username = PlannedKey("username", Syntax<String>.text.form, postfix: "smtp_sasl_password_maps", advice: noLogins, "The name to log in with.")
     static let password = PlannedKey(
-        "password", "secret", example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps", advice: noLogins, "The password to log in with.")
+        "password", Secret.form, example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps", advice: noLogins, "The password to log in with.")
     static let tls = Key(
         "tls", .choice(Security.self, planned: ["may": TLSKeys.noTLS, "encrypt": TLSKeys.noTLS]), default: "none", example: "none",
         postfix: "smtp_tls_security_level", "Whether the connection to the relay is encrypted.")
@@ -116,12 +124,14 @@ enum TLSKeys {
         "level", .choice(Level.self, planned: ["may": noTLS, "encrypt": noTLS]), default: "none", example: "none",
         postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections are encrypted: never, where possible, or always.")
     static let certificate = PlannedKey(
-        "certificate", "path", example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files", advice: remove,
+        "certificate", Syntax<String>.path.form, example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files", advice: remove,
         "The server's certificate with its chain, in PEM.")
     static let key = PlannedKey(
-        "key", "path", example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", advice: remove, "The certificate's private key, in PEM.")
+        "key", Syntax<String>.path.form, example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", advice: remove,
+        "The certificate's private key, in PEM.")
     static let certificates = PlannedKey(
-        "certificates", "mapping of domains", example: "{example.net: {certificate: …, key: …}}", postfix: "tls_server_sni_maps", advice: remove,
+        "certificates", .anything("mapping from domain to certificate and key"),
+        example: "{example.net: {certificate: …, key: …}}", postfix: "tls_server_sni_maps", advice: remove,
         "Certificates of single domains (SNI).")
 
     static let syntax = Syntax<Level>.section([level, certificate, key, certificates]) { section, findings in section.value(level, &findings).value }
@@ -145,13 +155,13 @@ enum LimitKeys {
         "connections_per_client", .integer(counts), default: "50", example: "20", postfix: "smtpd_client_connection_count_limit",
         "Connections that one address may hold open at a time.")
     static let connectionRate = PlannedKey(
-        "connection_rate", "integer", example: "60", postfix: "smtpd_client_connection_rate_limit", advice: noRates,
+        "connection_rate", Syntax<Int>.integer(counts).form, example: "60", postfix: "smtpd_client_connection_rate_limit", advice: noRates,
         "Connections that one address may open in a minute.")
     static let messageRate = PlannedKey(
-        "message_rate", "integer", example: "100", postfix: "smtpd_client_message_rate_limit", advice: noRates,
+        "message_rate", Syntax<Int>.integer(counts).form, example: "100", postfix: "smtpd_client_message_rate_limit", advice: noRates,
         "Messages that one address may send in a minute.")
     static let recipientRate = PlannedKey(
-        "recipient_rate", "integer", example: "500", postfix: "smtpd_client_recipient_rate_limit", advice: noRates,
+        "recipient_rate", Syntax<Int>.integer(counts).form, example: "500", postfix: "smtpd_client_recipient_rate_limit", advice: noRates,
         "Recipients that one address may name in a minute.")
 
     static let syntax = Syntax<MailSystem.Limits>.section([
@@ -179,7 +189,9 @@ enum QueueKeys {
     static let directory = Key(
         "directory", .path, default: "/var/spool/valija", example: "/var/spool/valija", postfix: "queue_directory",
         "Where accepted mail waits until it is delivered; must survive a restart.")
-    static let retry = Key("retry", RetryKeys.syntax, default: "{}", example: "{minimum: 5m, maximum: 4h}", "When a delivery that failed for now is tried again.")
+    static let retry = Key(
+        "retry", RetryKeys.syntax, default: "{}", example: "{minimum: 5m, maximum: 4h}",
+        "When a delivery that failed for now is tried again.")
     static let lifetime = Key(
         "lifetime", .duration(), default: "5d", example: "3d", postfix: "maximal_queue_lifetime", "How long delivery is tried before the sender gets a report.")
     static let bounceLifetime = Key(

@@ -1,25 +1,15 @@
-// Hints for unknown keys that exist elsewhere, or that Postfix knows by another name.
+// The declared keys by their paths, and hints for unknown keys that exist elsewhere or that Postfix knows by another name.
 
 extension ManifestSchema {
-    /// `message_size` at the top level belongs under `limits`; Postfix's `myhostname` is `hostname` here. Nil for a stranger.
-    static func hint(forMisplaced name: String) -> String? {
-        if let path = paths.byName[name] { return "it belongs at \(path)" }
-        if let path = paths.byPostfixName[name] { return "Postfix's \(name) is \(path) here" }
-        return nil
-    }
-
-    private static let paths: (byName: [String: String], byPostfixName: [String: String]) = {
-        var byName: [String: String] = [:]
-        var byPostfixName: [String: String] = [:]
+    /// Every declared key with its path, `users.NAME.quota`, in the order of the declarations.
+    static let declarations: [(path: String, declaration: Declaration)] = {
+        var result: [(path: String, declaration: Declaration)] = []
         func walk(_ form: Form, _ path: String) {
             switch form {
             case .section(let declarations):
                 for declaration in declarations {
                     let path = path.isEmpty ? declaration.name : "\(path).\(declaration.name)"
-                    byName[declaration.name] = byName[declaration.name] ?? path
-                    for name in (declaration.postfix ?? "").split(whereSeparator: { $0 == "," || $0 == " " }).map(String.init) where byPostfixName[name] == nil {
-                        byPostfixName[name] = path
-                    }
+                    result.append((path, declaration))
                     walk(declaration.form, path)
                 }
             case .table(_, let entry): walk(entry, "\(path).NAME")
@@ -31,6 +21,15 @@ extension ManifestSchema {
             }
         }
         walk(root.form, "")
-        return (byName, byPostfixName)
+        return result
     }()
+
+    /// `message_size` at the top level belongs under `limits`; Postfix's `myhostname` is `hostname` here. Nil for a stranger.
+    static func hint(forMisplaced name: String) -> String? {
+        if let place = declarations.first(where: { $0.declaration.name == name }) { return "it belongs at \(place.path)" }
+        let isHere = { (declaration: Declaration) in
+            (declaration.postfix ?? "").split { $0 == "," || $0 == " " }.contains(Substring(name))
+        }
+        return declarations.first { isHere($0.declaration) }.map { "Postfix's \(name) is \($0.path) here" }
+    }
 }

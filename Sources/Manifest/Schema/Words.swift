@@ -7,7 +7,7 @@ extension Syntax where Value == Int {
     static func integer(_ range: ClosedRange<Int>) -> Syntax {
         let forms = "a whole number from \(range.lowerBound) to \(range.upperBound)"
         let word = Word(
-            name: "integer", noun: "a whole number", forms: forms,
+            name: "integer from \(range.lowerBound) to \(range.upperBound)", noun: "a whole number", forms: forms,
             json: [("type", .string("integer")), ("minimum", .int(range.lowerBound)), ("maximum", .int(range.upperBound))])
         return .word(word) { text throws(Flaw) in
             guard !text.isEmpty, text.utf8.allSatisfy(isDigit), let value = Int(text) else {
@@ -39,7 +39,7 @@ extension Syntax where Value == Int {
             // What JSON and every 64-bit reader hold without loss; nobody has so much disk.
             let largest = 1 << 53
             let (octets, isTooMuch) = (Int(digits) ?? .max).multipliedReportingOverflow(by: factor)
-            guard !isTooMuch, octets <= largest else { throw Flaw("\(text) is too large", code: .outOfRange) }
+            guard !isTooMuch, octets <= largest else { throw Flaw("\(text) is too large", code: .outOfRange, hint: "at most 8192TiB") }
             guard octets >= smallest else { throw Flaw("\(text) is too small", code: .outOfRange, hint: "at least \(smallest)") }
             return octets
         }

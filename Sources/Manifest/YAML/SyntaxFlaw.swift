@@ -49,6 +49,7 @@ struct SyntaxFlaw {
                 ("the mapping that opens at line \(begin.start.line) needs \",\" or \"}\" here", here, nil)
             case "block sequence entries are not allowed in this context":
                 ("a list item cannot begin here", here, "begin the list on a line of its own")
+            case "did not find expected node content" where text.contains("[:"): ("a value is missing here", here, bracketed)
             case "did not find expected node content": ("a value is missing here", here, nil)
             case "did not find expected <document start>":
                 ("more text after the end of the manifest", here, "the keys of one mapping begin in the same column")

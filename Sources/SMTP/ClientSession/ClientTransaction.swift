@@ -92,9 +92,8 @@ extension ClientSession {
     }
 
     /// The content and its terminator were written.
-    package mutating func contentSent() -> [Action] {
+    package mutating func contentSent() {
         if transaction?.step == .content { transaction?.step = .endOfData }
-        return []
     }
 
     // MARK: Replies

@@ -4,6 +4,7 @@
 import Appliance
 import Glibc
 import MailSyntax
+import Manifest
 
 enum Sendmail {
     /// Runs the command and returns its exit code.

@@ -1,0 +1,25 @@
+# The shipped image: one static binary on nothing. Written for any BuildKit: no heredocs, no COPY --link.
+
+FROM swift:6.3-bookworm AS build
+WORKDIR /valija
+COPY scripts scripts
+RUN scripts/install build
+COPY . .
+RUN scripts/build static
+# Fresh named volumes take over the owner of the directory that they cover, so both exist here and are the user's.
+RUN mkdir -p /image/usr/bin /image/usr/sbin /image/var/mail /image/var/spool/valija \
+ && strip -o /image/usr/bin/valija .build-static/release/valija \
+ && ln -s valija /image/usr/bin/mailq \
+ && ln -s ../bin/valija /image/usr/sbin/sendmail
+
+FROM scratch
+COPY --from=build /image/usr /usr
+COPY --from=build --chown=65532:65532 /image/var /var
+ENV PATH=/usr/bin:/usr/sbin
+USER 65532:65532
+VOLUME ["/var/mail", "/var/spool/valija"]
+EXPOSE 25 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10s --retries=3 CMD ["valija", "health"]
+ENTRYPOINT ["valija"]
+CMD ["serve", "/etc/valija/mail.yaml"]

@@ -1,0 +1,143 @@
+// One batch for mailboxes, on one thread: sorts the copies by format and mailbox, hands them on in portions, reports.
+
+internal import Mailboxes
+internal import MailQueue
+internal import MailSyntax
+internal import NIOCore
+
+struct LocalBatch {
+    /// A portion ends with whichever comes first. Files that wait for one sync: beyond this the gain is small
+    /// (docs/decisions/0003-maildir-group-sync.md) and reports are late.
+    private static let mostCopies = 256
+    /// Each mailbox of a portion takes two descriptors, of the 1024 that a process has by default.
+    private static let mostMailboxes = 64
+    /// Octets of converted text in memory.
+    private static let mostText = 4 << 20
+
+    let configuration: LocalAgent.Configuration
+    let disk: any Disk
+    let maildirs: MaildirStore
+    let mboxes: MboxStore
+    let report: @Sendable (DeliveryReport) -> Void
+    let isCancelled: () -> Bool
+
+    private struct Pending {
+        let copy: MailboxCopy
+        let id: QueueID
+        let recipient: QueuedRecipient
+    }
+
+    private struct Key: Hashable {
+        let id: QueueID
+        let number: Int
+    }
+
+    private var pending: [Pending] = []
+    private var mailboxes: Set<MailboxLocation> = []
+    private var text = 0
+    /// Recipients that stand in the batch more than once: delivered once, reported as often.
+    private var repeats: [Key: Int] = [:]
+
+    init(
+        configuration: LocalAgent.Configuration, disk: any Disk, maildirs: MaildirStore, mboxes: MboxStore,
+        report: @escaping @Sendable (DeliveryReport) -> Void, isCancelled: @escaping () -> Bool
+    ) {
+        self.configuration = configuration
+        self.disk = disk
+        self.maildirs = maildirs
+        self.mboxes = mboxes
+        self.report = report
+        self.isCancelled = isCancelled
+    }
+
+    mutating func deliver(_ batch: [DeliveryRequest]) {
+        var seen: Set<Key> = []
+        for request in batch {
+            let fresh = request.recipients.filter { recipient in
+                let key = Key(id: request.id, number: recipient.number)
+                if seen.insert(key).inserted { return true }
+                repeats[key, default: 0] += 1
+                return false
+            }
+            if !fresh.isEmpty { deliver(request, fresh) }
+        }
+        flush()
+    }
+
+    private mutating func deliver(_ request: DeliveryRequest, _ recipients: [QueuedRecipient]) {
+        if isCancelled() {
+            for recipient in recipients { tell(request.id, recipient, .stopping, "local") }
+            return
+        }
+        let message = IncomingMessage(sender: request.sender, received: request.received, content: convert(request.content))
+        let earlier = ForwardingLoop.earlierDeliveries(of: message, disk: disk)
+        for recipient in recipients {
+            guard case .mailbox(let user, let address) = recipient.target else {
+                tell(request.id, recipient, .misrouted, "local")
+                continue
+            }
+            do throws(MailboxError) {
+                guard let location = try configuration.mailbox(of: user) else {
+                    tell(request.id, recipient, .unknownUser(user), "local")
+                    continue
+                }
+                guard !earlier.contains(address) else {
+                    tell(request.id, recipient, .loop(address), location.format.rawValue)
+                    continue
+                }
+                // The queue id is the time of arrival, made unique: the same in every attempt.
+                let name = MailName(
+                    arrival: Timestamp(microseconds: request.id.rawValue), queueID: request.id.description, recipient: recipient.number)
+                let copy = MailboxCopy(
+                    location: location, message: message, name: name, original: recipient.original, delivered: address)
+                add(Pending(copy: copy, id: request.id, recipient: recipient))
+            } catch {
+                tell(request.id, recipient, error.outcome(for: configuration.format), "local")
+            }
+        }
+        if case .text(let octets) = message.content { text += octets.count }
+        if text >= LocalBatch.mostText { flush() }
+    }
+
+    private func convert(_ content: MessageContent) -> Mailboxes.IncomingMessage.Content {
+        switch content {
+        case .inline(let buffer): .text(buffer.withUnsafeReadableBytes { LineEnds.convert($0) })
+        case .file(let path, _): .file(path: path)
+        }
+    }
+
+    private mutating func add(_ one: Pending) {
+        pending.append(one)
+        mailboxes.insert(one.copy.location)
+        if pending.count >= LocalBatch.mostCopies || mailboxes.count >= LocalBatch.mostMailboxes { flush() }
+    }
+
+    /// Delivers what is pending and reports it.
+    private mutating func flush() {
+        let portion = pending
+        pending.removeAll(keepingCapacity: true)
+        mailboxes.removeAll(keepingCapacity: true)
+        text = 0
+        let forMaildirs = portion.filter { $0.copy.location.format == .maildir }
+        if !forMaildirs.isEmpty {
+            tell(forMaildirs, maildirs.deliver(forMaildirs.map(\.copy), host: configuration.hostname))
+        }
+        let forMboxes = portion.filter { $0.copy.location.format == .mbox }
+        for (_, members) in Dictionary(grouping: forMboxes, by: \.copy.location) {
+            tell(members, mboxes.deliver(members.map(\.copy)))
+        }
+    }
+
+    private mutating func tell(_ portion: [Pending], _ errors: [MailboxError?]) {
+        for (one, error) in zip(portion, errors) {
+            let format = one.copy.location.format
+            tell(one.id, one.recipient, error.map { $0.outcome(for: format) } ?? .delivered(to: format), format.rawValue)
+        }
+    }
+
+    private func tell(_ id: QueueID, _ recipient: QueuedRecipient, _ outcome: DeliveryReport.Outcome, _ relay: String) {
+        for _ in 0...repeats[Key(id: id, number: recipient.number), default: 0] {
+            report(DeliveryReport(id: id, recipient: recipient, outcome: outcome, relay: relay))
+        }
+    }
+}

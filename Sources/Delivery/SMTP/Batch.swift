@@ -1,0 +1,78 @@
+// The messages of one call to the SMTP agent, on their way from connection to connection. A value: whoever holds it
+// holds what is still to be done, and each recipient leaves it with exactly one report.
+
+internal import MailQueue
+internal import MailSyntax
+internal import SMTP
+
+/// One mail transaction: a message, and as many of its recipients as go with it at once.
+struct Shipment: Sendable {
+    let request: DeliveryRequest
+    let recipients: [QueuedRecipient]
+
+    /// RFC 5321 §4.5.3.1.8: a server must take 100 recipients at least, and not one more.
+    static let mostRecipients = 100
+
+    var envelope: Envelope {
+        Envelope(
+            sender: request.sender,
+            recipients: recipients.map {
+                EnvelopeRecipient(address: $0.target.address, notify: $0.notify, originalRecipient: $0.originalRecipient)
+            },
+            body: request.body, isInternationalized: request.isInternationalized, returnContent: request.returnContent,
+            envelopeID: request.envelopeID)
+    }
+}
+
+struct Batch: Sendable {
+    private let report: @Sendable (DeliveryReport) -> Void
+    /// Last first, so that taking the next is cheap.
+    private var waiting: [Shipment]
+
+    init(_ requests: [DeliveryRequest], report: @escaping @Sendable (DeliveryReport) -> Void) {
+        self.report = report
+        waiting = requests.flatMap { request in
+            stride(from: 0, to: request.recipients.count, by: Shipment.mostRecipients).map { start in
+                Shipment(request: request, recipients: Array(request.recipients[start...].prefix(Shipment.mostRecipients)))
+            }
+        }.reversed()
+    }
+
+    var isEmpty: Bool { waiting.isEmpty }
+    var count: Int { waiting.count }
+
+    mutating func next() -> Shipment? { waiting.popLast() }
+
+    /// Puts back what `next` gave and nobody was told of.
+    mutating func putBack(_ shipment: Shipment) { waiting.append(shipment) }
+
+    func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String) {
+        report(DeliveryReport(id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay))
+    }
+
+    func giveUp(_ shipment: Shipment, because reply: Reply, relay: String) {
+        for recipient in shipment.recipients {
+            report(reply.isPermanent ? .failed(reply) : .deferred(reply), for: recipient, of: shipment, relay: relay)
+        }
+    }
+
+    /// Reports all that is left.
+    mutating func giveUp(because reply: Reply, relay: String) {
+        while let shipment = next() { giveUp(shipment, because: reply, relay: relay) }
+    }
+}
+
+extension DeliveryReport.Outcome {
+    init(_ outcome: ClientSession.Outcome) {
+        switch outcome {
+        case .accepted(let reply, let passesOnDSN): self = .delivered(reply, passesOnDSN: passesOnDSN)
+        case .deferred(let reply): self = .deferred(reply)
+        case .failed(let reply): self = .failed(reply)
+        }
+    }
+}
+
+extension Reply {
+    /// What is reported for mail whose delivery was cut short by the end of this process.
+    static let stopped = Reply(451, EnhancedCode(4, 3, 2), "delivery was stopped: the server is shutting down")
+}

@@ -1,0 +1,200 @@
+// Delivery to next hops by SMTP: finds the servers, connects to the first that answers, and sends a batch of messages
+// over one connection, or over one that an earlier batch left behind. Plain SMTP, without TLS and AUTH.
+//
+// Errors: each recipient gets the reply of the server that answered for it, or one of ours with the code of RFC 3463
+// that says what went wrong (4.4.1 no connection, 4.4.2 connection lost, 4.4.3 and 5.4.4 names, …). When a server takes
+// no mail or breaks down before it has answered for a message, the next address is tried; after that, the queue decides.
+
+package import DNS
+package import MailQueue
+package import MailSyntax
+package import NIOCore
+package import NIOPosix
+package import SMTP
+internal import Glibc
+internal import NIOConcurrencyHelpers
+
+package final class SMTPAgent: DeliveryAgent {
+    package struct Configuration: Sendable {
+        /// This server's name, for EHLO and to see loops.
+        package var hostname: Domain
+        package var limits: Limits
+
+        package init(hostname: Domain, limits: Limits = Limits()) {
+            self.hostname = hostname
+            self.limits = limits
+        }
+    }
+
+    package struct Limits: Sendable {
+        /// Of RFC 5321 §4.5.3.2.
+        package var timeouts = ClientTimeouts()
+        /// Per address. A server that is up answers within seconds, and its neighbours are waiting to be tried.
+        package var connect: Duration = .seconds(30)
+        /// How long a connection waits for the next batch: long enough for a queue under load, and short enough not to
+        /// hold a place at a server that counts its clients.
+        package var idle: Duration = .seconds(5)
+        /// Then a new connection, so that load spreads over the servers behind a name, as in Postfix.
+        package var messagesPerConnection = 100
+        /// What a message under way is given to finish when the task is cancelled.
+        package var grace: Duration = .seconds(5)
+
+        package init() {}
+    }
+
+    private let configuration: Configuration
+    private let lookup: NextHopLookup
+    private let group: any EventLoopGroup
+    private let threads: NIOThreadPool
+    private let pool = ConnectionPool()
+
+    /// `threadPool` reads content from files and must be running. Group and pool stay the caller's to shut down, after
+    /// `close()`.
+    package init(configuration: Configuration, resolver: any NameService, group: any EventLoopGroup, threadPool: NIOThreadPool) {
+        self.configuration = configuration
+        lookup = NextHopLookup(names: resolver, hostname: configuration.hostname)
+        self.group = group
+        threads = threadPool
+    }
+
+    package func deliver(
+        _ batch: [DeliveryRequest], to place: DeliveryPlace, report: @escaping @Sendable (DeliveryReport) -> Void
+    ) async {
+        var batch = Batch(batch, report: report)
+        guard case .nextHop(let hop) = place else {
+            return batch.giveUp(because: Reply(451, EnhancedCode(4, 3, 5), "\(place) is no next hop"), relay: "none")
+        }
+        let cancellation = Cancellation()
+        await withTaskCancellationHandler {
+            batch = await sendOverIdle(batch, hop, cancellation)
+            if !batch.isEmpty { await sendOverNew(batch, hop, cancellation) }
+        } onCancel: {
+            cancellation.cancel()
+        }
+    }
+
+    /// Takes leave of all idle connections, and keeps none from now on.
+    package func close() {
+        for idle in pool.close() { idle.eventLoop.execute { idle.connection.value.leave() } }
+    }
+
+    // MARK: Connections
+
+    /// What is left. A connection from the pool may have been closed by the server meanwhile; that is no fault of the
+    /// message, which goes over another one then.
+    private func sendOverIdle(_ batch: Batch, _ hop: NextHop, _ cancellation: Cancellation) async -> Batch {
+        var batch = batch
+        while !batch.isEmpty, !cancellation.isCancelled, let connection = pool.take(hop) {
+            batch = await send(batch, over: connection, cancellation).left
+        }
+        return batch
+    }
+
+    private func sendOverNew(_ batch: Batch, _ hop: NextHop, _ cancellation: Cancellation) async {
+        var batch = batch
+        var generator = SystemRandomNumberGenerator()
+        let targets: [Target]
+        switch await lookup.targets(of: hop, using: &generator) {
+        case .success(let found): targets = found
+        case .failure(let reply): return batch.giveUp(because: cancellation.isCancelled ? .stopped : reply, relay: "none")
+        }
+        var index = 0
+        var obstacle: (reply: Reply, relay: String)?
+        while !batch.isEmpty, index < targets.count, !cancellation.isCancelled {
+            let target = targets[index]
+            let before = batch.count
+            let end = await connectAndSend(batch, to: target, hop, cancellation)
+            batch = end.left
+            // A refusal for ever by one server does not outweigh a passing trouble of another.
+            if let reason = end.reason, obstacle == nil || !obstacle!.reply.isTransient || reason.isTransient {
+                obstacle = (reason, target.relay)
+            }
+            if end.timedOut, batch.count < before { break }
+            // A server that took something before it went away (too many messages, a restart) is worth a new connection.
+            if batch.count == before { index += 1 }
+        }
+        if cancellation.isCancelled { obstacle = (.stopped, obstacle?.relay ?? "none") }
+        if let obstacle { batch.giveUp(because: obstacle.reply, relay: obstacle.relay) }
+    }
+
+    private func connectAndSend(_ batch: Batch, to target: Target, _ hop: NextHop, _ cancellation: Cancellation) async -> RunEnd {
+        do {
+            let connection = try await connect(to: target, hop, cancellation)
+            return await send(batch, over: connection, cancellation)
+        } catch {
+            return RunEnd(left: batch, reason: SMTPAgent.connectFailure(target, error))
+        }
+    }
+
+    private func connect(to target: Target, _ hop: NextHop, _ cancellation: Cancellation) async throws -> PooledConnection {
+        let address = try SocketAddress(packedIPAddress: ByteBuffer(bytes: target.address.bytes), port: Int(target.port))
+        let (configuration, pool, threads) = (configuration, pool, threads)
+        return try await ClientBootstrap(group: group)
+            .connectTimeout(TimeAmount(configuration.limits.connect))
+            .connect(to: address) { channel in
+                // A cancelled delivery does not wait for a server that does not answer.
+                cancellation.onCancel { channel.close(promise: nil) }
+                return channel.eventLoop.makeCompletedFuture {
+                    let connection = SMTPConnection(target, hop: hop, configuration: configuration, pool: pool, threads: threads)
+                    try channel.pipeline.syncOperations.addHandler(connection)
+                    return PooledConnection(
+                        eventLoop: channel.eventLoop, connection: NIOLoopBound(connection, eventLoop: channel.eventLoop),
+                        id: ObjectIdentifier(connection))
+                }
+            }
+    }
+
+    private func send(_ batch: Batch, over connection: PooledConnection, _ cancellation: Cancellation) async -> RunEnd {
+        let promise = connection.eventLoop.makePromise(of: RunEnd.self)
+        connection.eventLoop.execute {
+            connection.connection.value.send(batch, promise)
+            cancellation.onCancel { connection.eventLoop.execute { connection.connection.value.cancel() } }
+        }
+        do {
+            return try await promise.futureResult.get()
+        } catch {
+            // Only a loop that was shut down under us comes here: what it reported is unknown to us, and what it did not
+            // report the queue tries again.
+            return RunEnd(left: Batch([], report: { _ in }), reason: .stopped)
+        }
+    }
+
+    /// `connect to mx.example.net[192.0.2.1]:25: Connection refused`, in Postfix's words (RFC 3463 §3.5: X.4.1).
+    static func connectFailure(_ target: Target, _ error: any Error) -> Reply {
+        let reason: String
+        switch error {
+        case let error as IOError: reason = String(cString: strerror(error.errnoCode))
+        case ChannelError.connectTimeout: reason = String(cString: strerror(ETIMEDOUT))
+        default: reason = "\(error)"
+        }
+        return Reply(451, EnhancedCode(4, 4, 1), "connect to \(target.relay): \(reason)")
+    }
+}
+
+/// Whether the task was cancelled, and what to do then: the last given deed only, as a batch is in one place at a time.
+private final class Cancellation: Sendable {
+    private struct State {
+        var isCancelled = false
+        var deed: (@Sendable () -> Void)?
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    var isCancelled: Bool { state.withLockedValue { $0.isCancelled } }
+
+    func onCancel(_ deed: @escaping @Sendable () -> Void) {
+        let isCancelled = state.withLockedValue { state in
+            state.deed = deed
+            return state.isCancelled
+        }
+        if isCancelled { deed() }
+    }
+
+    func cancel() {
+        let deed = state.withLockedValue { state in
+            state.isCancelled = true
+            return state.deed
+        }
+        deed?()
+    }
+}

@@ -1,0 +1,326 @@
+// A connection to a next hop: performs on the socket what `ClientSession` says, message after message of a batch, keeps
+// the time limits, and waits in the pool between batches. Lives on its event loop alone; nothing here blocks, and a
+// whole batch runs without a hop to another thread, but for content that is read from a file.
+
+internal import MailQueue
+internal import MailSyntax
+internal import NIOCore
+internal import NIOPosix
+internal import SMTP
+
+/// How a batch left a connection.
+struct RunEnd: Sendable {
+    /// What was not begun.
+    var left: Batch
+    /// Why the connection takes no more; nil after the whole batch was done.
+    var reason: Reply?
+    /// The server did not answer in time: nothing else should be tried there now.
+    var timedOut = false
+}
+
+final class SMTPConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private struct Run {
+        var batch: Batch
+        let promise: EventLoopPromise<RunEnd>
+    }
+
+    /// The message under way.
+    private struct Current {
+        let shipment: Shipment
+        /// The session has it: results will come. Before, its file is being looked at.
+        var hasBegun = false
+        var file: ContentFile?
+    }
+
+    private let target: Target
+    private let hop: NextHop
+    private let limits: SMTPAgent.Limits
+    private let pool: ConnectionPool
+    private let threads: NIOThreadPool
+    private var session: ClientSession
+    private var context: ChannelHandlerContext?
+    private var run: Run?
+    private var current: Current?
+    private var sent = 0
+    private var isCancelled = false
+    private var timedOut = false
+    /// Why the session is over, once it is.
+    private var end: Reply?
+    private var deadline: NIODeadline?
+    private var timer: (fires: NIODeadline, task: Scheduled<Void>)?
+
+    init(_ target: Target, hop: NextHop, configuration: SMTPAgent.Configuration, pool: ConnectionPool, threads: NIOThreadPool) {
+        self.target = target
+        self.hop = hop
+        limits = configuration.limits
+        self.pool = pool
+        self.threads = threads
+        session = ClientSession(heloName: configuration.hostname, peer: target.peer)
+    }
+
+    // MARK: Orders
+
+    /// Sends a batch. The promise is kept when all of it was reported or the connection takes no more.
+    func send(_ batch: Batch, _ promise: EventLoopPromise<RunEnd>) {
+        precondition(run == nil, "a connection was given two batches")
+        if let end { return promise.succeed(RunEnd(left: batch, reason: end)) }
+        run = Run(batch: batch, promise: promise)
+        if session.phase == .idle { perform(takeNext()) }
+    }
+
+    /// Ends early: the message under way gets a little time, what waits gets none.
+    func cancel() {
+        guard end == nil, run != nil, !isCancelled else { return }
+        isCancelled = true
+        if current?.hasBegun == true {
+            // Weak: the connection may be over by then.
+            context?.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(limits.grace)) { [weak self] in
+                guard let self else { return }
+                perform(session.abandon(because: .stopped))
+            }
+        } else {
+            perform(session.abandon(because: .stopped))
+        }
+    }
+
+    /// Leaves an idle connection, with QUIT.
+    func leave() {
+        if session.phase == .idle { perform(session.quit()) }
+    }
+
+    // MARK: Channel
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        setDeadline()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        perform(session.receive(unwrapInboundIn(data)))
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        perform(session.connectionLost())
+        timer?.task.cancel()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Reset by the peer, most often: what it means is said when the channel becomes inactive.
+        context.close(promise: nil)
+    }
+
+    // MARK: Actions
+
+    private func perform(_ first: [ClientSession.Action]) {
+        var actions = first
+        while !actions.isEmpty {
+            var isReady = false
+            var hasWritten = false
+            for action in actions {
+                switch action {
+                case .send(let bytes):
+                    context?.write(wrapOutboundOut(bytes), promise: nil)
+                    hasWritten = true
+                case .sendContent: hasWritten = sendContent() || hasWritten
+                case .result(let index, let outcome): report(index, outcome)
+                case .ready: isReady = true
+                case .unstarted: putBackCurrent()
+                case .close(let reply):
+                    if hasWritten { context?.flush() }
+                    close(because: reply)
+                }
+            }
+            if hasWritten { context?.flush() }
+            guard isReady, end == nil else { break }
+            current = nil
+            actions = takeNext()
+        }
+        setDeadline()
+    }
+
+    private func report(_ index: Int, _ outcome: ClientSession.Outcome) {
+        guard let run, let shipment = current?.shipment else { return }
+        run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay)
+    }
+
+    private func putBackCurrent() {
+        guard let shipment = current?.shipment else { return }
+        current = nil
+        run?.batch.putBack(shipment)
+    }
+
+    private func close(because reply: Reply?) {
+        end = reply ?? Reply(451, EnhancedCode(4, 4, 2), "the session with \(target.peer) is over")
+        if current?.hasBegun == false { putBackCurrent() }
+        current = nil
+        _ = pool.remove(ObjectIdentifier(self), for: hop)
+        finishRun(because: end)
+        context?.close(promise: nil)
+    }
+
+    // MARK: Messages
+
+    /// Begins the next message of the batch; what the session wants done for it.
+    private func takeNext() -> [ClientSession.Action] {
+        guard run != nil else { return [] }
+        if isCancelled { return stop(because: .stopped) }
+        guard let shipment = run!.batch.next() else { return rest() }
+        guard sent < limits.messagesPerConnection else {
+            run!.batch.putBack(shipment)
+            return stop(because: Reply(451, EnhancedCode(4, 4, 2), "\(sent) messages went over this connection"))
+        }
+        sent += 1
+        current = Current(shipment: shipment)
+        switch shipment.request.content {
+        case .inline(let content): return begin(traits: ContentTraits(of: content))
+        case .file(let path, let size):
+            openFile(path, size)
+            return []
+        }
+    }
+
+    private func begin(traits: ContentTraits) -> [ClientSession.Action] {
+        current!.hasBegun = true
+        let request = current!.shipment.request
+        return session.begin(OutgoingMessage(envelope: current!.shipment.envelope, size: request.content.size, traits: traits))
+    }
+
+    /// The batch is not done, but this connection is.
+    private func stop(because reply: Reply) -> [ClientSession.Action] {
+        finishRun(because: reply)
+        return session.quit()
+    }
+
+    /// The batch is done: into the pool, before anybody hears of it, so that the next batch finds the connection.
+    private func rest() -> [ClientSession.Action] {
+        let handle = PooledConnection(
+            eventLoop: context!.eventLoop, connection: NIOLoopBound(self, eventLoop: context!.eventLoop), id: ObjectIdentifier(self))
+        let stays = sent < limits.messagesPerConnection && pool.put(handle, for: hop)
+        finishRun(because: nil)
+        return stays ? [] : session.quit()
+    }
+
+    private func finishRun(because reply: Reply?) {
+        guard let finished = run else { return }
+        run = nil
+        finished.promise.succeed(RunEnd(left: finished.batch, reason: reply, timedOut: timedOut))
+    }
+
+    // MARK: Content
+
+    /// True if something was written that must be flushed.
+    private func sendContent() -> Bool {
+        guard let current, let context else { return false }
+        var stuffer = DotStuffer()
+        switch current.shipment.request.content {
+        case .inline(let content):
+            context.write(wrapOutboundOut(stuffer.stuff(content)), promise: nil)
+            context.write(wrapOutboundOut(stuffer.terminator()), promise: nil)
+            session.contentSent()
+            return true
+        case .file:
+            sendChunk(of: current.file!, at: 0, stuffer, context)
+            return false
+        }
+    }
+
+    private func openFile(_ path: String, _ size: Int) {
+        guard let context else { return }
+        let opened = threads.runIfActive(eventLoop: context.eventLoop) { try ContentFile(path: path, size: size) }
+        opened.assumeIsolated().whenComplete { result in
+            guard self.end == nil, let shipment = self.current?.shipment else { return }
+            switch result {
+            case .success(let file):
+                self.current!.file = file
+                self.perform(self.begin(traits: file.traits))
+            case .failure(let error):
+                self.run?.batch.giveUp(shipment, because: SMTPConnection.unreadable(error), relay: self.target.relay)
+                self.current = nil
+                self.perform(self.takeNext())
+            }
+        }
+    }
+
+    /// One chunk after another: the next is read when the transport has taken the one before, so that a slow server
+    /// costs one chunk of memory and not a message.
+    private func sendChunk(of file: ContentFile, at offset: Int, _ stuffer: DotStuffer, _ context: ChannelHandlerContext) {
+        guard offset < file.size else {
+            session.contentSent()
+            context.writeAndFlush(wrapOutboundOut(stuffer.terminator()), promise: nil)
+            return setDeadline()
+        }
+        let chunk = threads.runIfActive(eventLoop: context.eventLoop) { try file.read(at: offset) }
+        chunk.assumeIsolated().whenComplete { result in
+            guard self.end == nil, let context = self.context else { return }
+            switch result {
+            case .success(let chunk):
+                var stuffer = stuffer
+                let written = context.writeAndFlush(self.wrapOutboundOut(stuffer.stuff(chunk)))
+                written.assumeIsolated().whenSuccess {
+                    guard self.end == nil, let context = self.context else { return }
+                    self.setDeadline()
+                    self.sendChunk(of: file, at: offset + chunk.readableBytes, stuffer, context)
+                }
+            case .failure(let error):
+                // Half a message went out, and no dot may follow it: only the end of the connection takes it back.
+                self.perform(self.session.abandon(because: SMTPConnection.unreadable(error)))
+            }
+        }
+    }
+
+    private static func unreadable(_ error: any Error) -> Reply {
+        Reply(451, EnhancedCode(4, 3, 0), "the message could not be read: \(error)")
+    }
+
+    // MARK: Time
+
+    /// Allows the present phase its time from now on. A timer that is set for an earlier moment stays: it looks again when
+    /// it fires, which spares setting one for each reply.
+    private func setDeadline() {
+        guard let context, end == nil else {
+            timer?.task.cancel()
+            timer = nil
+            deadline = nil
+            return
+        }
+        let isResting = session.phase == .idle && run == nil
+        guard let time = isResting ? limits.idle : limits.timeouts[session.phase] else {
+            deadline = nil
+            return
+        }
+        let moment = NIODeadline.now() + TimeAmount(time)
+        deadline = moment
+        if let timer {
+            guard moment < timer.fires else { return }
+            timer.task.cancel()
+        }
+        startTimer(at: moment, context)
+    }
+
+    private func startTimer(at moment: NIODeadline, _ context: ChannelHandlerContext) {
+        let task = context.eventLoop.assumeIsolated().scheduleTask(deadline: moment) { [weak self] in
+            guard let self else { return }
+            timer = nil
+            guard let deadline, let context = self.context else { return }
+            if deadline > .now() { startTimer(at: deadline, context) } else { timeIsUp() }
+        }
+        timer = (moment, task)
+    }
+
+    private func timeIsUp() {
+        guard session.phase == .idle, run == nil else {
+            timedOut = true
+            return perform(session.timedOut())
+        }
+        // Whoever took the connection from the pool in this moment is about to send a batch.
+        if pool.remove(ObjectIdentifier(self), for: hop) { leave() }
+    }
+}

@@ -1,0 +1,23 @@
+// The one binary: `valija SUBCOMMAND`, and the commands that administrators know when called by their own names.
+
+import ArgumentParser
+import Glibc
+
+@main
+enum Program {
+    static func main() async {
+        let arguments = CommandLine.arguments
+        switch arguments.first?.split(separator: "/").last ?? "valija" {
+        case "sendmail": exit(Sendmail.run(Array(arguments.dropFirst())).rawValue)
+        case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
+        default: await Valija.main()
+        }
+    }
+}
+
+struct Valija: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "valija",
+        abstract: "A mail server in one binary, configured by one file.",
+        subcommands: [Check.self, Render.self, Serve.self, Health.self, Queue.self, Schema.self, Reference.self])
+}

@@ -1,0 +1,174 @@
+"""Peers that follow a script: a client that writes raw octets, and a server that answers as it is told."""
+
+import re
+import socket
+import socketserver
+import threading
+
+
+class Dialogue:
+    """A raw connection to the server: octets out, whole replies in."""
+
+    def __init__(self, port, host="127.0.0.1", timeout=15, source=None, greeting=True):
+        self.socket = socket.create_connection((host, port), timeout, (source, 0) if source else None)
+        self.buffer = b""
+        if greeting:
+            self.greeting = self.reply()
+
+    def write(self, octets):
+        self.socket.sendall(octets)
+
+    def line(self):
+        """One line without its end; b"" if the peer closed."""
+        while b"\r\n" not in self.buffer:
+            try:
+                more = self.socket.recv(65536)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                rest, self.buffer = self.buffer, b""
+                return rest
+            self.buffer += more
+        line, _, self.buffer = self.buffer.partition(b"\r\n")
+        return line
+
+    def reply(self):
+        """One whole reply, its lines joined by a line end; "" if the peer closed."""
+        lines = []
+        while True:
+            line = self.line().decode("utf-8", "replace")
+            lines.append(line)
+            if line[3:4] != "-":
+                return "\n".join(lines)
+
+    def ask(self, command):
+        self.write(command.encode() + b"\r\n")
+        return self.reply()
+
+    def expect(self, command, prefix):
+        answer = self.ask(command)
+        assert answer.startswith(prefix), f"{command!r}: {answer!r}, not {prefix!r}"
+        return answer
+
+    def envelope(self, to="alice@example.org", sender="sender@example.net"):
+        """EHLO, MAIL and RCPT, all accepted."""
+        self.expect("EHLO client.example.net", "250")
+        self.expect(f"MAIL FROM:<{sender}>", "250")
+        self.expect(f"RCPT TO:<{to}>", "250")
+        return self
+
+    def rest(self, timeout=3):
+        """All that the server still says, until it closes or is silent for `timeout` seconds."""
+        self.socket.settimeout(timeout)
+        try:
+            while True:
+                more = self.socket.recv(65536)
+                if not more:
+                    break
+                self.buffer += more
+        except (socket.timeout, ConnectionResetError):
+            pass
+        rest, self.buffer = self.buffer, b""
+        return rest.decode("utf-8", "replace")
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Sink:
+    """An SMTP server that answers as `answers` says and remembers what it was told.
+
+    `answers(command, argument)` returns a reply such as "550 5.1.1 no", or None for the usual one; commands are
+    "connect", "EHLO", "MAIL", "RCPT", "DATA", "." (the end of data), "RSET", "QUIT". `argument` is the address
+    between the angles for MAIL and RCPT. A reply that starts with "421" closes the connection.
+    """
+
+    USUAL = {"MAIL": "250 2.1.0 Ok", "RCPT": "250 2.1.5 Ok", "DATA": "354 go on", ".": "250 2.0.0 Ok: taken",
+             "RSET": "250 2.0.0 Ok", "NOOP": "250 2.0.0 Ok", "QUIT": "221 2.0.0 Bye", "HELO": "250 sink.example"}
+
+    def __init__(self, answers=lambda command, argument: None, port=None, host="127.0.0.1",
+                 extensions=("PIPELINING", "8BITMIME", "SIZE 100000000", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")):
+        self.answers, self.extensions = answers, extensions
+        self.connections = 0
+        self.messages = []  # (sender, [accepted recipients], octets)
+        self.commands = []  # every line that was heard, in order
+        self.lock = threading.Lock()
+        sink = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                try:
+                    sink._serve(self.rfile, self.wfile)
+                except (ConnectionError, ValueError):
+                    pass
+
+        class TCPServer(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            request_queue_size = 128
+
+        self.server = TCPServer((host, port or 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def _serve(self, reader, writer):
+        with self.lock:
+            self.connections += 1
+
+        def say(reply):
+            writer.write(reply.encode() + b"\r\n")
+            writer.flush()
+            return reply
+
+        if not say(self.answers("connect", "") or "220 sink.example ESMTP").startswith("2"):
+            return
+        sender, recipients = None, []
+        for raw in reader:
+            line = raw.rstrip(b"\r\n").decode("utf-8", "replace")
+            verb = line.split(" ")[0].upper()
+            address = re.search(r"<([^>]*)>", line)
+            with self.lock:
+                self.commands.append(line)
+            reply = self.answers(verb, address.group(1) if address else line)
+            if verb == "EHLO" and not reply:
+                for extension in ("sink.example", *self.extensions)[:-1]:
+                    say(f"250-{extension}")
+                say(f"250 {('sink.example', *self.extensions)[-1]}")
+                continue
+            reply = say(reply or self.USUAL.get(verb, "502 5.5.1 what?"))
+            if verb == "MAIL" and reply[0] == "2":
+                sender, recipients = address.group(1), []
+            elif verb == "RCPT" and reply[0] == "2":
+                recipients.append(address.group(1))
+            elif verb == "DATA" and reply[0] == "3":
+                self._take(reader, say, sender, recipients)
+            elif verb in ("QUIT",) or reply.startswith("421"):
+                return
+
+    def _take(self, reader, say, sender, recipients):
+        data = []
+        for raw in reader:
+            if raw == b".\r\n":
+                break
+            data.append(raw[1:] if raw.startswith(b".") else raw)
+        else:
+            return  # the peer went away in the middle
+        if say(self.answers(".", "") or self.USUAL["."])[0] == "2":
+            with self.lock:
+                self.messages.append((sender, list(recipients), b"".join(data)))
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
