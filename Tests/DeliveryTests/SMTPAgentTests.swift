@@ -197,7 +197,7 @@ struct SMTPAgentTests {
         #expect(peer.heard.connections == 3)
     }
 
-    @Test("an idle connection is left with QUIT after a while")
+    @Test("an idle connection is left with QUIT after a while", .timeLimit(.minutes(1)))
     func idleEnds() async throws {
         let left = NIOLockedValueBox(false)
         let peer = try await ScriptedPeer { _, event in
