@@ -86,7 +86,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
-        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioEmbedded]),
+        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioEmbedded, nioConcurrency]),
 
         .executableTarget(
             name: "LocalDeliveryBenchmark",
