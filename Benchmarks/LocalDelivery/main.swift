@@ -35,9 +35,14 @@ let content: ByteBuffer = {
     return ByteBuffer(string: text)
 }()
 
+final class Tally: Sendable {
+    let next = Atomic(0)
+    let delivered = Atomic(0)
+}
+
 func cpuSeconds() -> Double {
     var usage = rusage()
-    getrusage(RUSAGE_SELF, &usage)
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     return [usage.ru_utime, usage.ru_stime].reduce(0) { $0 + Double($1.tv_sec) + Double($1.tv_usec) / 1e6 }
 }
 
@@ -66,18 +71,17 @@ func run(_ name: Int, batch: Int, threads: Int, users: Int, count: Int) async {
     // Made beforehand: the mailboxes themselves are not what is measured.
     await agent.deliver(requests(count..<count + users, users: users), to: .mailboxes) { _ in }
     let batches = stride(from: 0, to: count, by: batch).map { requests($0..<min(count, $0 + batch), users: users) }
-    let next = Atomic(0)
-    let delivered = Atomic(0)
+    let tally = Tally()
     let cpu = cpuSeconds()
     let start = ContinuousClock.now
     await withTaskGroup(of: Void.self) { group in
         for _ in 0..<threads {
             group.addTask {
                 while true {
-                    let index = next.add(1, ordering: .relaxed).oldValue
+                    let index = tally.next.add(1, ordering: .relaxed).oldValue
                     guard index < batches.count else { return }
                     await agent.deliver(batches[index], to: .mailboxes) { report in
-                        if case .delivered = report.outcome { delivered.add(1, ordering: .relaxed) } else { print(report.outcome) }
+                        if case .delivered = report.outcome { tally.delivered.add(1, ordering: .relaxed) } else { print(report.outcome) }
                     }
                 }
             }
@@ -85,7 +89,8 @@ func run(_ name: Int, batch: Int, threads: Int, users: Int, count: Int) async {
     }
     let seconds = (ContinuousClock.now - start).inSeconds
     let used = (cpuSeconds() - cpu) / Double(count) * 1e6
-    let complete = delivered.load(ordering: .relaxed) == count ? "" : "  INCOMPLETE: \(delivered.load(ordering: .relaxed))"
+    let delivered = tally.delivered.load(ordering: .relaxed)
+    let complete = delivered == count ? "" : "  INCOMPLETE: \(delivered)"
     print("\(format.rawValue) users \(users) threads \(threads) batch \(batch): \(Int(Double(count) / seconds))/s, CPU \(Int(used)) µs a message\(complete)")
     try? await pool.shutdownGracefully()
 }

@@ -71,7 +71,8 @@ package struct BareAddress: Hashable, Sendable {
         if rest.isEmpty {
             domain = nil
         } else {
-            guard rest.utf8.first == UInt8(ascii: "@"), let parsed = Domain(String(rest.dropFirst())) else { return nil }
+            // By octets: a combining mark after the "@" belongs to the domain, and to Swift's first Character.
+            guard rest.utf8.first == UInt8(ascii: "@"), let parsed = Domain(String(Substring(rest.utf8.dropFirst()))) else { return nil }
             domain = parsed
         }
     }

@@ -28,7 +28,7 @@ package struct Domain: Sendable {
     /// For text that a parser has checked already.
     package init(valid text: String) {
         self.text = text
-        key = lowercasedASCII(text)
+        key = lowercasedASCII(text.utf8.last == UInt8(ascii: ".") ? String(Substring(text.utf8.dropLast())) : text)
     }
 
     /// The address inside a literal, nil for a host name.
@@ -38,14 +38,15 @@ package struct Domain: Sendable {
 
     private static func literalAddress(in text: String) -> IPAddress? {
         guard text.utf8.first == UInt8(ascii: "["), text.utf8.count > 2 else { return nil }
-        let inner = text.dropFirst().dropLast()
-        // RFC 5321 §4.1.3: IPv6-address-literal = "IPv6:" IPv6-addr
-        if inner.utf8.count > 5, lowercasedASCII(String(inner.prefix(5))) == "ipv6:" {
-            guard let address = IPAddress(String(inner.dropFirst(5))), address.isV6 else { return nil }
-            return address
+        let inner = Substring(text.utf8.dropFirst().dropLast())
+        let colon = UInt8(ascii: ":")
+        // RFC 5321 §4.1.3: IPv6-address-literal = "IPv6:" IPv6-addr; that may be the IPv4-mapped form, which `IPAddress`
+        // turns into IPv4: the colon tells the two apart, not the result.
+        if lowercasedASCII(String(inner.prefix(5))) == "ipv6:" {
+            let bare = inner.dropFirst(5)
+            return bare.utf8.contains(colon) ? IPAddress(String(bare)) : nil
         }
-        guard let address = IPAddress(String(inner)), !address.isV6 else { return nil }
-        return address
+        return inner.utf8.contains(colon) ? nil : IPAddress(String(inner))
     }
 
     private static func isHostName(_ bytes: String.UTF8View) -> Bool {

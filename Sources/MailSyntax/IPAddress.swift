@@ -17,6 +17,7 @@ package struct IPAddress: Hashable, Sendable {
     }
 
     package init?(_ text: String) {
+        guard !text.utf8.contains(0) else { return nil }  // C would not see what follows
         var v4 = in_addr()
         var v6 = in6_addr()
         if inet_pton(AF_INET, text, &v4) == 1 {
@@ -61,7 +62,7 @@ package struct Network: Hashable, Sendable, CustomStringConvertible {
         let width = base.bytes.count * 8
         var length = width
         if parts.count == 2 {
-            guard let parsed = Int(parts[1]), (0...width).contains(parsed), !parts[1].hasPrefix("+") else { throw .badPrefixLength }
+            guard let parsed = Int(parts[1]), (0...width).contains(parsed), isDigits(parts[1]) else { throw .badPrefixLength }
             length = parsed
         }
         let masked = Network.masked(base.bytes, to: length)
@@ -103,7 +104,9 @@ package struct Endpoint: Hashable, Sendable, CustomStringConvertible {
     }
 
     package init?(_ text: String) {
-        guard let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")), let port = UInt16(text[text.utf8.index(after: colon)...]) else { return nil }
+        guard let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")) else { return nil }
+        let number = text[text.utf8.index(after: colon)...]
+        guard isDigits(number), let port = UInt16(number) else { return nil }
         var host = String(text[..<colon])
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = String(host.dropFirst().dropLast())
@@ -116,4 +119,9 @@ package struct Endpoint: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var description: String { address.isV6 ? "[\(address)]:\(port)" : "\(address):\(port)" }
+}
+
+/// Swift's integers also read a sign.
+func isDigits(_ text: Substring) -> Bool {
+    !text.isEmpty && text.utf8.allSatisfy { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
 }

@@ -52,7 +52,7 @@ package struct NextHop: Hashable, Sendable, CustomStringConvertible {
     }
 
     private static func port(_ text: Substring) -> UInt16? {
-        guard let port = UInt16(text), port > 0, text.utf8.allSatisfy({ $0 != UInt8(ascii: "+") }) else { return nil }
+        guard isDigits(text), let port = UInt16(text), port > 0 else { return nil }
         return port
     }
 

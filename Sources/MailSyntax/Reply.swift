@@ -32,13 +32,13 @@ package struct EnhancedCode: Hashable, Sendable, CustomStringConvertible {
 package struct Reply: Hashable, Sendable, Error {
     package let code: UInt16
     package let enhanced: EnhancedCode?
-    /// One entry a line, without code, enhanced code and line end.
+    /// One entry a line, without code, enhanced code and line end. Never empty: a reply without a line would not be written.
     package let lines: [String]
 
     package init(_ code: UInt16, _ enhanced: EnhancedCode? = nil, lines: [String]) {
         self.code = code
         self.enhanced = enhanced
-        self.lines = lines
+        self.lines = lines.isEmpty ? [""] : lines
     }
 
     package init(_ code: UInt16, _ enhanced: EnhancedCode? = nil, _ text: String) {

@@ -67,14 +67,17 @@ final class MaildirQuota: Sendable {
             var isJustCounted = false
             var verdicts: [Bool] = []
             for (name, size) in messages {
-                func fits(replacing old: Int = 0) -> Bool { known.size - old + state.reserved + size <= limit }
+                func fits() -> Bool { known.size + state.reserved + size <= limit }
                 if !fits(), !known.isExact, !isJustCounted {
                     known = try count(maildir)
                     isJustCounted = true
                 }
                 // A repeat after a crash finds itself in `new`, and must not be refused for its own size.
-                var verdict = fits()
-                if !verdict, let old = try disk.statusIfPresent(of: "new/\(name)", at: maildir) { verdict = fits(replacing: old.size) }
+                if !fits(), let old = try disk.statusIfPresent(of: "new/\(name)", at: maildir) {
+                    known.size -= old.size
+                    known.isExact = false
+                }
+                let verdict = fits()
                 if verdict { state.reserved += size }
                 verdicts.append(verdict)
             }
@@ -85,7 +88,11 @@ final class MaildirQuota: Sendable {
 
     /// What was admitted did not come about.
     func release(_ size: Int, entry: Entry) {
-        entry.state.withLock { $0.reserved -= size }
+        entry.state.withLock { state in
+            state.reserved -= size
+            // Perhaps it would have replaced a file whose size was taken out of the sum already.
+            state.known = nil
+        }
     }
 
     /// Runs `body`, which moves messages into `new` and returns the sum of their sizes, and accounts for it.
@@ -135,8 +142,8 @@ final class MaildirQuota: Sendable {
 
     /// `4321` of `1764000000.M1Q1R0.host,S=4321:2,S`: Maildir++ puts the size into the name to save a stat(2) a file.
     static func size(inName name: String) -> Int? {
-        for field in name.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1)[0].split(separator: UInt8(ascii: ",")).dropFirst()
-        where field.starts(with: "S=".utf8) {
+        let fields = name.utf8.prefix { $0 != UInt8(ascii: ":") }.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+        for field in fields.dropFirst() where field.starts(with: "S=".utf8) {
             let digits = field.dropFirst(2)
             guard !digits.isEmpty, digits.count <= 15, digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
             return digits.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }

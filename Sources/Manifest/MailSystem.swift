@@ -137,10 +137,11 @@ package struct MailSystem: Sendable {
 }
 
 extension MailSystem {
+    /// The file without the directories before it, as rules and rendered files show it.
+    package var fileName: String { file.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(file[file.utf8.index(after: $0)...]) } ?? file }
+
     /// The manifest line that decided, as logs show it: `mail.yaml:12 aliases.sales`; `default networks` for what no line set.
     package func rule(_ position: SourcePosition?, _ what: String) -> String {
-        guard let position else { return "default \(what)" }
-        let base = file.utf8.lastIndex(of: UInt8(ascii: "/")).map { file[file.utf8.index(after: $0)...] } ?? file[...]
-        return "\(base):\(position.line) \(what)"
+        position.map { "\(fileName):\($0.line) \(what)" } ?? "default \(what)"
     }
 }

@@ -49,7 +49,7 @@ package struct AccessPolicy: Sendable {
     package init(_ configuration: Configuration, router: Router) {
         self.router = router
         networks = configuration.networks
-        networksRule = configuration.networksLine.map { "\(configuration.manifest):\($0) networks" } ?? "\(configuration.manifest) networks"
+        networksRule = configuration.networksLine.map { "\(configuration.manifest):\($0) networks" } ?? "default networks"
     }
 
     package func mayRelay(_ client: ClientFacts) -> Bool {

@@ -9,26 +9,26 @@ internal import Manifest
 extension RenderPlan {
     /// `maps` are the names of the tables that exist.
     func mainCF(maps: Set<String>) -> RenderedFile {
-        var file = MainFile(text: RenderedFile.header(manifest))
+        var file = MainFile(text: header)
         addFixedGroup(to: &file)
-        file.group(origin("hostname", at: system.hostname.position), ["myhostname": system.hostname.value.text])
-        file.group(origin("origin", at: system.origin.position), ["myorigin": system.origin.value.text])
+        file.group(system.rule(system.hostname.position, "hostname"), ["myhostname": system.hostname.value.text])
+        file.group(system.rule(system.origin.position, "origin"), ["myorigin": system.origin.value.text])
         addDomains(to: &file, maps: maps)
         file.group(
-            origin("networks", at: system.networks.position),
+            system.rule(system.networks.position, "networks"),
             ["mynetworks": system.networks.value.map(network).joined(separator: ", ")])
         if let relayhost = system.relayhost {
-            file.group(origin("relayhost", at: relayhost.position), ["relayhost": relayhost.value.description])
+            file.group(system.rule(relayhost.position, "relayhost"), ["relayhost": relayhost.value.description])
         }
         if let delimiter = system.addressExtension.value {
             // Extensions end where an address is found: `info+x` leads to what `info` leads to, without the `+x`.
             file.group(
-                origin("address_extension", at: system.addressExtension.position),
+                system.rule(system.addressExtension.position, "address_extension"),
                 ["recipient_delimiter": literal(String(delimiter)), "propagate_unmatched_extensions": ""])
         }
         addLimits(to: &file)
         addMailboxesAndQueue(to: &file)
-        if !notes.isEmpty { file.text += "\n# What Postfix does not do of \(manifest), or does otherwise:\n" }
+        if !notes.isEmpty { file.text += "\n# What Postfix does not do of \(system.fileName), or does otherwise:\n" }
         for note in notes { file.text += "# - \(note.position.map { "line \($0.line), " } ?? "")\(note.path): \(note.text)\n" }
         return RenderedFile(name: "main.cf", content: file.text)
     }
@@ -48,6 +48,9 @@ extension RenderPlan {
                 "forward_path": "",
                 "owner_request_special": "no",
                 "parent_domain_matches_subdomains": "",
+                // HELO comes first, and paths stand in angle brackets (RFC 5321 §4.1.4, §4.1.2).
+                "smtpd_helo_required": "yes",
+                "strict_rfc821_envelopes": "yes",
                 // No open relay, and no smuggling of messages past bare line feeds, from trusted clients neither.
                 "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination",
                 "smtpd_forbid_bare_newline": "reject",
@@ -57,7 +60,7 @@ extension RenderPlan {
 
     private func addDomains(to file: inout MainFile, maps: Set<String>) {
         func lines(_ domains: [MailSystem.MailDomain], else text: String) -> String {
-            domains.isEmpty ? text : domains.map { origin("domains.\($0.name.value)", at: $0.name.position) }.joined(separator: ", ")
+            domains.isEmpty ? text : domains.map { system.rule($0.name.position, "domains.\($0.name.value)") }.joined(separator: ", ")
         }
         func names(_ domains: [MailSystem.MailDomain]) -> String { domains.map(\.name.value.text).joined(separator: ", ") }
 
@@ -89,28 +92,26 @@ extension RenderPlan {
 
     /// Users and aliases stand together under their first lines.
     private var usersAndAliases: String {
-        let users = system.users.first.map { origin("users", at: $0.name.position) }
-        let aliases = system.aliases.first.map { origin("aliases", at: $0.name.position) }
+        let users = system.users.first.map { system.rule($0.name.position, "users") }
+        let aliases = system.aliases.first.map { system.rule($0.name.position, "aliases") }
         let named = [users, aliases].compactMap { $0 }
         return named.isEmpty ? "There are no users and no aliases" : named.joined(separator: ", ")
     }
 
     private func addLimits(to file: inout MainFile) {
         let limits = system.limits
-        file.group(origin("limits.message_size", at: limits.messageSize.position), ["message_size_limit": String(limits.messageSize.value)])
-        file.group(origin("limits.mailbox_size", at: limits.mailboxSize.position), ["mailbox_size_limit": String(mailboxSizeLimit)])
+        file.group(system.rule(limits.messageSize.position, "limits.message_size"), ["message_size_limit": String(limits.messageSize.value)])
+        file.group(system.rule(limits.mailboxSize.position, "limits.mailbox_size"), ["mailbox_size_limit": String(limits.mailboxSize.value)])
         file.group(
-            origin("limits.recipients_per_message", at: limits.recipientsPerMessage.position),
+            system.rule(limits.recipientsPerMessage.position, "limits.recipients_per_message"),
             ["smtpd_recipient_limit": String(limits.recipientsPerMessage.value)])
         file.group(
-            origin("limits.connections_per_client", at: limits.connectionsPerClient.position),
-            ["smtpd_client_connection_count_limit": String(limits.connectionsPerClient.value)])
-    }
-
-    /// local(8) does not start where a mailbox could not hold the largest message.
-    var mailboxSizeLimit: Int {
-        let size = system.limits.mailboxSize.value
-        return size == 0 ? 0 : max(size, system.limits.messageSize.value)
+            system.rule(limits.connectionsPerClient.position, "limits.connections_per_client"),
+            [
+                "smtpd_client_connection_count_limit": String(limits.connectionsPerClient.value),
+                // The limit is for trusted clients too.
+                "smtpd_client_event_limit_exceptions": "",
+            ])
     }
 
     private func addMailboxesAndQueue(to file: inout MainFile) {
@@ -120,18 +121,18 @@ extension RenderPlan {
         // local(8): a slash at the end makes Maildir of it.
         let directory = mailboxes.directory.value.hasSuffix("/") ? String(mailboxes.directory.value.dropLast()) : mailboxes.directory.value
         file.group(
-            origin("mailboxes", at: position),
+            system.rule(position, "mailboxes"),
             ["mail_spool_directory": literal(mailboxes.format.value == .maildir ? directory + "/" : directory)])
         let queue = system.queue
-        file.group(origin("queue.lifetime", at: queue.lifetime.position), ["maximal_queue_lifetime": queue.lifetime.value.postfixTime])
-        file.group(origin("queue.bounce_lifetime", at: queue.bounceLifetime.position), ["bounce_queue_lifetime": queue.bounceLifetime.value.postfixTime])
+        file.group(system.rule(queue.lifetime.position, "queue.lifetime"), ["maximal_queue_lifetime": queue.lifetime.value.postfixTime])
+        file.group(system.rule(queue.bounceLifetime.position, "queue.bounce_lifetime"), ["bounce_queue_lifetime": queue.bounceLifetime.value.postfixTime])
         var retry: Parameters = [
             "minimal_backoff_time": queue.retryMinimum.value.postfixTime, "maximal_backoff_time": queue.retryMaximum.value.postfixTime,
         ]
         // postconf(5) queue_run_delay, 300s: the queue is looked through no more often than that.
         if queue.retryMinimum.value < .seconds(300) { retry.append("queue_run_delay", queue.retryMinimum.value.postfixTime) }
-        file.group(origin("queue.retry", at: [queue.retryMinimum.position, queue.retryMaximum.position].compactMap { $0 }.min()), retry)
-        file.group(origin("queue.minimum_free", at: queue.minimumFree.position), ["queue_minfree": String(queue.minimumFree.value)])
+        file.group(system.rule([queue.retryMinimum.position, queue.retryMaximum.position].compactMap { $0 }.min(), "queue.retry"), retry)
+        file.group(system.rule(queue.minimumFree.position, "queue.minimum_free"), ["queue_minfree": String(queue.minimumFree.value)])
     }
 
     /// postconf(5): `$` begins the name of a parameter, `$$` is a dollar sign.
@@ -144,9 +145,9 @@ extension RenderPlan {
     }
 
     func masterCF() -> RenderedFile {
-        var text = RenderedFile.header(manifest)
+        var text = header
         text += "#\n# service type  private unpriv  chroot  wakeup  maxproc command\n"
-        text += "\n# \(origin("listen.smtp", at: system.listen.smtp.position))\n"
+        text += "\n# \(system.rule(system.listen.smtp.position, "listen.smtp"))\n"
         for endpoint in system.listen.smtp.value { text += "\(endpoint) inet n - n - - smtpd\n" }
         text += """
 

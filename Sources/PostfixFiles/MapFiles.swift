@@ -14,18 +14,19 @@ extension RenderPlan {
     // MARK: aliases
 
     private mutating func aliases() -> RenderedFile? {
-        var text = RenderedFile.header(manifest)
+        var text = header
         text += "# Postfix reads the database beside this file; after each change: postalias aliases\n"
         let heading = text
         let forwarding = Dictionary(
             system.users.filter { !$0.forward.isEmpty }.map { (lowercasedASCII($0.name.value), $0) }, uniquingKeysWith: { first, _ in first })
+        let loops = ForwardLoops(self)
         for alias in system.aliases {
             let name = alias.name.value
             var targets: [String] = []
             for target in alias.targets {
                 // Its own name in an alias is the user's mailbox to Postfix too; a forward has to be spelled out here.
-                if self.target(target.value, means: name), let user = forwarding[lowercasedASCII(name)] {
-                    targets += forwardTargets(of: user)
+                if localKey(of: target.value) == lowercasedASCII(name), let user = forwarding[lowercasedASCII(name)] {
+                    targets += forwardTargets(of: user, loops)
                 } else {
                     targets += aliasTarget(target, of: "aliases.\(name)")
                 }
@@ -35,7 +36,7 @@ extension RenderPlan {
         let aliasNames = Set(system.aliases.map { lowercasedASCII($0.name.value) })
         for user in system.users where !user.forward.isEmpty && !aliasNames.contains(lowercasedASCII(user.name.value)) {
             let position = user.forward.first?.position ?? user.name.position
-            text += aliasEntry(user.name.value, forwardTargets(of: user), from: "users.\(user.name.value).forward", at: position)
+            text += aliasEntry(user.name.value, forwardTargets(of: user, loops), from: "users.\(user.name.value).forward", at: position)
         }
         if let user = standInPostmaster {
             text += "\n# No postmaster is named: the first user\npostmaster: \(name(user.name.value))\n"
@@ -43,9 +44,17 @@ extension RenderPlan {
         return text == heading ? nil : RenderedFile(name: "aliases", content: text)
     }
 
-    private mutating func forwardTargets(of user: MailSystem.User) -> [String] {
-        var targets = user.keepCopy ? [name(user.name.value)] : []
-        for target in user.forward { targets += aliasTarget(target, of: "users.\(user.name.value).forward") }
+    private mutating func forwardTargets(of user: MailSystem.User, _ loops: ForwardLoops) -> [String] {
+        let name = user.name.value
+        let path = "users.\(name).forward"
+        var targets = user.keepCopy ? [self.name(name)] : []
+        for target in user.forward {
+            if let key = localKey(of: target.value), loops.isClosed(by: key, of: user) {
+                note(path, at: target.position, "left out \(self.target(target.value)): it leads back to \(name), a loop to Postfix")
+            } else {
+                targets += aliasTarget(target, of: path)
+            }
+        }
         return targets
     }
 
@@ -54,14 +63,13 @@ extension RenderPlan {
         guard !targets.isEmpty else { return "" }
         var seen: Set<String> = []
         let unique = targets.filter { seen.insert($0).inserted }
-        return "\n# \(origin(path, at: position))\n\(aliasName(name)): \(unique.joined(separator: ", "))\n"
+        return "\n# \(system.rule(position, path))\n\(aliasName(name)): \(unique.joined(separator: ", "))\n"
     }
 
     /// aliases(5): double quotes around a name that holds anything special.
     private func aliasName(_ name: String) -> String {
-        let plain = name.utf8.allSatisfy { isAtext($0) && $0 != UInt8(ascii: "#") || $0 == UInt8(ascii: ".") }
-        if plain { return name }
-        return "\"\(name.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined())\""
+        // A name of a manifest is a Dot-string, and of what that may hold only `#` means something here.
+        name.contains("#") ? "\"\(name)\"" : name
     }
 
     /// Empty where aliases(5) would take the address for a file, a command or an include, quoted or not.
@@ -85,7 +93,7 @@ extension RenderPlan {
         for domain in system.virtualDomains {
             guard case .virtual(let addresses, let catchAll) = domain.kind else { continue }
             let path = "domains.\(domain.name.value)"
-            text += "\n# \(origin(path, at: domain.name.position))\n"
+            text += "\n# \(system.rule(domain.name.position, path))\n"
             for address in addresses {
                 guard let key = key(address.localPart, in: domain, path: "\(path).addresses") else { continue }
                 text += "\(key)\t\(targets(address.targets))\n"
@@ -98,16 +106,16 @@ extension RenderPlan {
         for domain in system.relayDomains {
             guard case .relay(_, let recipients?) = domain.kind else { continue }
             if !recipients.contains(where: { lowercasedASCII($0.value) == "postmaster" }), !postmaster(of: domain.name.value).isEmpty {
-                text += "\n# \(origin("domains.\(domain.name.value)", at: domain.name.position)): its recipients name no postmaster\n"
+                text += "\n# \(system.rule(domain.name.position, "domains.\(domain.name.value)")): its recipients name no postmaster\n"
                 text += postmaster(of: domain.name.value)
             }
         }
         // The bare postmaster that SMTP demands (RFC 5321 §4.5.1) gets myorigin from Postfix.
         if !system.domains.contains(where: { $0.name.value == system.origin.value }), !postmaster(of: system.origin.value).isEmpty {
-            text += "\n# \(origin("origin", at: system.origin.position)): none of the domains, and bare names get it\n"
+            text += "\n# \(system.rule(system.origin.position, "origin")): none of the domains, and bare names get it\n"
             text += postmaster(of: system.origin.value)
         }
-        return text.isEmpty ? nil : RenderedFile(name: "virtual", content: RenderedFile.header(manifest) + text)
+        return text.isEmpty ? nil : RenderedFile(name: "virtual", content: header + text)
     }
 
     /// The local postmaster stands in for that of `domain`; empty where nobody could.
@@ -137,9 +145,9 @@ extension RenderPlan {
         var text = ""
         for domain in system.relayDomains {
             guard case .relay(let via?, _) = domain.kind else { continue }
-            text += "\n# \(origin("domains.\(domain.name.value).via", at: via.position))\n\(domain.name.value)\trelay:\(via.value)\n"
+            text += "\n# \(system.rule(via.position, "domains.\(domain.name.value).via"))\n\(domain.name.value)\trelay:\(via.value)\n"
         }
-        return text.isEmpty ? nil : RenderedFile(name: "transport", content: RenderedFile.header(manifest) + text)
+        return text.isEmpty ? nil : RenderedFile(name: "transport", content: header + text)
     }
 
     private mutating func relayRecipients() -> RenderedFile? {
@@ -147,7 +155,7 @@ extension RenderPlan {
         var isNeeded = false
         for domain in system.relayDomains {
             guard case .relay(_, let recipients) = domain.kind else { continue }
-            text += "\n# \(origin("domains.\(domain.name.value)", at: domain.name.position))\n"
+            text += "\n# \(system.rule(domain.name.position, "domains.\(domain.name.value)"))\n"
             guard let recipients else {
                 text += "@\(domain.name.value)\tOK\n"
                 continue
@@ -158,14 +166,14 @@ extension RenderPlan {
                 text += "\(key)\tOK\n"
             }
         }
-        return isNeeded ? RenderedFile(name: "relay_recipients", content: RenderedFile.header(manifest) + text) : nil
+        return isNeeded ? RenderedFile(name: "relay_recipients", content: header + text) : nil
     }
 
     /// Without this list Postfix takes mail for every UNIX account, or, told of none, for everybody; and it has a local
     /// domain in any case, its own addresses in brackets.
     private mutating func localRecipients() -> RenderedFile {
-        var text = RenderedFile.header(manifest)
-        if let first = system.users.first { text += "\n# \(origin("users", at: first.name.position)); aliases are in their own file\n" }
+        var text = header
+        if let first = system.users.first { text += "\n# \(system.rule(first.name.position, "users")); aliases are in their own file\n" }
         for user in system.users {
             let key = Address(localPart: user.name.value, domain: system.origin.value).quotedLocalPart
             if key.hasPrefix("#") {

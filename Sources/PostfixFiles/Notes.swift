@@ -12,10 +12,8 @@ extension RenderPlan {
                 "limits.mailbox_size", at: system.limits.mailboxSize.position,
                 "in a Maildir Postfix bounds each message by it, not the mailbox")
         }
-        if mailboxSizeLimit != system.limits.mailboxSize.value {
-            note(
-                "limits.mailbox_size", at: system.limits.mailboxSize.position,
-                "raised to limits.message_size, below which Postfix delivers nothing")
+        if !system.mailboxes.directory.value.hasPrefix("/") {
+            note("mailboxes.directory", at: system.mailboxes.directory.position, "to Postfix a relative path counts from its queue_directory")
         }
         if let position = system.listen.health.position {
             note("listen.health", at: position, "Postfix has no health or metrics endpoint")

@@ -29,9 +29,8 @@ package struct Rendering: Sendable {
     /// By place in the manifest, those without one first.
     package let notes: [RenderNote]
 
-    /// `manifest` is the file name that comments show.
-    package init(_ system: MailSystem, manifest: String) {
-        var plan = RenderPlan(system, manifest: manifest)
+    package init(_ system: MailSystem) {
+        var plan = RenderPlan(system)
         let maps = plan.mapFiles()
         plan.addNotes()
         notes = plan.notes
@@ -45,21 +44,20 @@ extension RenderedFile {
 
     /// How the first line of every rendered file begins: the mark by which the next rendering knows its own.
     package static let mark = "# Rendered by valija from "
-
-    static func header(_ manifest: String) -> String { "\(mark)\(manifest); do not edit.\n" }
 }
 
 /// What the files of one rendering share.
 struct RenderPlan {
     let system: MailSystem
-    let manifest: String
     /// The domain in which bare names live. Postfix has no names without domain, so one must be; nil: there are none.
     let home: Domain?
+    /// Of users and aliases, in lower case.
+    let names: Set<String>
     var notes: [RenderNote] = []
 
-    init(_ system: MailSystem, manifest: String) {
+    init(_ system: MailSystem) {
         self.system = system
-        self.manifest = manifest
+        names = Set((system.aliases.map(\.name.value) + system.users.map(\.name.value)).map(lowercasedASCII))
         let locals = system.localDomains.map(\.name.value)
         if locals.contains(system.origin.value) {
             home = system.origin.value
@@ -74,10 +72,7 @@ struct RenderPlan {
         notes.append(RenderNote(position: position, path: path, text: text))
     }
 
-    /// `mail.yaml:12 aliases.sales`, or that it is the default.
-    func origin(_ path: String, at position: SourcePosition?) -> String {
-        position.map { "\(manifest):\($0.line) \(path)" } ?? "\(path), by default"
-    }
+    var header: String { "\(RenderedFile.mark)\(system.fileName); do not edit.\n" }
 
     /// A bare name as Postfix finds it: it adds `myorigin`, which need not be one of our domains.
     func name(_ name: String) -> String {
@@ -93,19 +88,9 @@ struct RenderPlan {
         }
     }
 
-    /// Whether `target` leads to the local alias or user `name`.
-    func target(_ target: MailSystem.Target, means name: String) -> Bool {
-        switch target {
-        case .name(let other): lowercasedASCII(other) == lowercasedASCII(name)
-        case .address(let address):
-            address.localKey == lowercasedASCII(name) && system.localDomains.contains { $0.name.value == address.domain }
-        }
-    }
-
     /// Who gets `postmaster` where the manifest names none: its first user.
     var standInPostmaster: MailSystem.User? {
-        let names = system.aliases.map(\.name.value) + system.users.map(\.name.value)
-        return names.contains { lowercasedASCII($0) == "postmaster" } ? nil : system.users.first
+        names.contains("postmaster") ? nil : system.users.first
     }
 }
 

@@ -45,8 +45,8 @@ struct Expansion {
         case .user(let number):
             enter(user: number)
         case .alias(let number):
-            // An alias that leads back to itself means the user of that name, as it does to sendmail and Postfix.
-            if states[match] == .open {
+            // An alias that lists its own name means the user of that name, as it does to sendmail and Postfix.
+            if open.last?.match == match {
                 if let user = tables.user(ofAlias: number) { enter(user: user) }
             } else {
                 push(match, tables.aliases[number].targets)

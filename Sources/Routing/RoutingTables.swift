@@ -102,7 +102,7 @@ struct RoutingTables: Sendable {
         return String(key[..<end])
     }
 
-    /// The user that an alias means when it leads back to itself.
+    /// The user that an alias means when it lists its own name.
     func user(ofAlias number: Int) -> Int? { userNumbers[lowercasedASCII(aliases[number].name)].map(Int.init) }
 
     func rule(of match: Match) -> Rule {
@@ -120,11 +120,12 @@ struct RoutingTables: Sendable {
             return rule(domains[number].line, "domains.\(domains[number].name)")
         case .nobody(nil), .outside: break
         }
-        return manifest
+        // No address is routed to these: the router asks for the rule of what `match(_: Address)` found.
+        return "default outside"
     }
 
     private func rule(_ line: Int?, _ path: String) -> Rule {
-        if let line { "\(manifest):\(line) \(path)" } else { "\(manifest) \(path)" }
+        if let line { "\(manifest):\(line) \(path)" } else { "default \(path)" }
     }
 }
 

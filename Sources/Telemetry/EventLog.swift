@@ -1,8 +1,8 @@
 // The log: one JSON object a line, and a counter for each event of the same closed list.
 //
 // `record` never blocks its caller and never throws: it renders the line into a buffer that a thread of its own writes.
-// When the reader of standard output does not keep up, lines below `error` are dropped beyond a bound, and how many
-// were is logged when it goes on. `close` writes out what is left.
+// When the reader of standard output does not keep up, lines are dropped beyond a bound, those of errors beyond a later
+// one, and how many were is logged when it goes on. `close` writes out what is left.
 
 internal import Glibc
 internal import NIOConcurrencyHelpers
@@ -24,15 +24,19 @@ package final class EventLog: Sendable {
     }
 
     /// Beyond this many unwritten octets, lines below `error` are dropped: a stalled reader must not cost memory.
-    private static let bound = 8 << 20
+    package static let bound = 8 << 20
+    /// Nor may a storm of errors: beyond one half more, every line is.
+    private var boundForErrors: Int { bound + bound / 2 }
 
     private let state: NIOLockedValueBox<State>
     private let wakeUp = ConditionLock<Bool>(value: false)
     private let descriptor: CInt
+    private let bound: Int
     private let time: @Sendable () -> String
 
     /// Lines go to `descriptor`, standard output unless told. `time` gives the present moment as RFC 3339 writes it.
-    package init(level: Level, descriptor: CInt = 1, time: @escaping @Sendable () -> String) {
+    package init(level: Level, descriptor: CInt = 1, bound: Int = EventLog.bound, time: @escaping @Sendable () -> String) {
+        self.bound = bound
         state = NIOLockedValueBox(State(threshold: level))
         self.descriptor = descriptor
         self.time = time
@@ -85,7 +89,8 @@ package final class EventLog: Sendable {
 
     private func append(_ line: [UInt8], level: Level) {
         let mustWake = state.withLockedValue { state in
-            guard state.pending.count < EventLog.bound || level >= .error else {
+            guard !state.isClosed else { return false }
+            guard state.pending.count < (level >= .error ? boundForErrors : bound) else {
                 state.dropped += 1
                 return false
             }
@@ -129,6 +134,7 @@ package final class EventLog: Sendable {
                 return (nil, 0)
             }
             state.isWriting = true
+            if state.dropped > 0 { state.counts[Event.linesDropped.index] += 1 }
             defer {
                 state.pending = []
                 state.dropped = 0

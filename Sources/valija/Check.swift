@@ -10,7 +10,7 @@ struct Check: ParsableCommand {
         abstract: "Say what is wrong with a manifest.",
         discussion: "Exits 0 if every file is valid, 1 if one is not or cannot be read, 64 if the command line is wrong.")
 
-    enum Format: String, CaseIterable, ExpressibleByArgument { case text, json, github }
+    enum Format: String, CaseIterable, ExpressibleByArgument { case text, json, github, sarif }
 
     @Argument(help: ArgumentHelp("The manifests; - is standard input.", valueName: "file"))
     var files: [String]
@@ -36,6 +36,7 @@ struct Check: ParsableCommand {
         case .text: break
         case .json: print(DiagnosticReport.json(findings), terminator: "")
         case .github: print(DiagnosticReport.github(findings), terminator: "")
+        case .sarif: print(DiagnosticReport.sarif(findings), terminator: "")
         }
         if !isValid { throw ExitCode(1) }
     }

@@ -30,7 +30,9 @@ struct DiagnosticTests {
         #expect(!DiagnosticRenderer(source: source, colours: false).render(DiagnosticTests.diagnostic).contains("\u{1B}"))
     }
 
-    @Test("a place beyond the text, or no place, is no reason to crash", arguments: [nil, SourcePosition(line: 99, column: 99), SourcePosition(line: 1, column: 9999)])
+    @Test(
+        "a place beyond the text, or no place, is no reason to crash",
+        arguments: [nil, SourcePosition(line: 99, column: 99), SourcePosition(line: 1, column: 9999)])
     func odd(_ position: SourcePosition?) {
         let diagnostic = Diagnostic(.yamlSyntax, .error, "x", file: "f", at: position, endColumn: 2)
         #expect(DiagnosticRenderer(source: Array(DiagnosticTests.source.utf8)).render(diagnostic).hasPrefix("f:"))
@@ -80,6 +82,17 @@ struct DiagnosticTests {
         #expect(DiagnosticReport.json([DiagnosticTests.diagnostic]).contains("\"line\": 3,\n    \"column\": 9,\n    \"end_column\": 14,"))
     }
 
+    @Test("a SARIF log has the codes as rules, and each finding with its region and an encoded path")
+    func sarif() throws {
+        let odd = Diagnostic(.loop, .error, "x", file: "a b%/é.yaml", at: SourcePosition(line: 1, column: 2))
+        let text = DiagnosticReport.sarif([DiagnosticTests.diagnostic, odd])
+        var findings = Findings(file: "x")
+        #expect(Composer.compose(Array(text.utf8), &findings) != nil)
+        for code in Diagnostic.Code.allCases { #expect(text.contains("\"id\": \"\(code.rawValue)\"")) }
+        #expect(text.contains("\"uri\": \"mail.yaml\"") && text.contains("\"uri\": \"a%20b%25/%C3%A9.yaml\""))
+        #expect(text.contains("\"startLine\": 3,") && text.contains("\"startColumn\": 9,") && text.contains("\"endColumn\": 14"))
+    }
+
     @Test("a GitHub annotation escapes what would end it")
     func github() {
         let diagnostic = Diagnostic(.loop, .error, "a:b,c%\n", file: "x,y:z", at: SourcePosition(line: 1, column: 2))
@@ -96,7 +109,9 @@ struct DiagnosticTests {
 
     @Test("the summary counts", arguments: [(1, 0, "f: 1 error"), (2, 1, "f: 2 errors, 1 warning"), (1, 2, "f: 1 error, 2 warnings")])
     func summary(_ errors: Int, _ warnings: Int, _ expected: String) {
-        let all = Array(repeating: Diagnostic(.loop, .error, "", file: ""), count: errors) + Array(repeating: Diagnostic(.noEffect, .warning, "", file: ""), count: warnings)
+        let error = Diagnostic(.loop, .error, "", file: "")
+        let warning = Diagnostic(.noEffect, .warning, "", file: "")
+        let all = Array(repeating: error, count: errors) + Array(repeating: warning, count: warnings)
         #expect(ReadResult(system: nil, diagnostics: all).summary(file: "f") == expected)
     }
 }

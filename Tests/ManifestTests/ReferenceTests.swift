@@ -3,6 +3,9 @@
 @testable import Manifest
 import Testing
 
+private let keysWithExamples = ManifestSchema.declarations.filter { $0.declaration.advice == nil && $0.declaration.example != nil }.map(\.path)
+private let plannedKeys = ManifestSchema.declarations.filter { $0.declaration.advice != nil }.map(\.path)
+
 @Suite("Reference")
 struct ReferenceTests {
     @Test("docs/manifest.md is what `valija reference` prints")
@@ -34,7 +37,7 @@ struct ReferenceTests {
         #expect(meaning.first?.isUppercase == true || meaning.hasPrefix("`"))
     }
 
-    @Test("a supported key's example is valid in its place", arguments: ManifestSchema.declarations.filter { $0.declaration.advice == nil && $0.declaration.example != nil }.map(\.path))
+    @Test("a supported key's example is valid in its place", arguments: keysWithExamples)
     func examples(_ path: String) throws {
         let declaration = try #require(ManifestSchema.declarations.first { $0.path == path }).declaration
         let findings = try read(path, declaration.example!)
@@ -42,7 +45,7 @@ struct ReferenceTests {
         #expect(findings.filter { ![.danglingTarget, .noPostmaster, .noEffect, .missingKey, .noRecipients].contains($0.code) } == [], "\(path)")
     }
 
-    @Test("a planned key is refused in its place, whatever its value", arguments: ManifestSchema.declarations.filter { $0.declaration.advice != nil }.map(\.path))
+    @Test("a planned key is refused in its place, whatever its value", arguments: plannedKeys)
     func planned(_ path: String) throws {
         let codes = try read(path, "{file: x}").map(\.code)
         #expect(codes.contains(.notSupportedYet))

@@ -78,8 +78,8 @@ func recipientIsDecided(address: String, client: ClientFacts, expected: String) 
         ("::2", false), ("::ffff:127.0.0.1", true), ("::ffff:203.0.113.9", false), ("2001:db8:1:ffff::1", true), ("2001:db8:2::1", false),
         ("0.0.0.0", false), ("::", false), ("172.17.0.1", false),
     ])
-func mayRelay(address: String, expected: Bool) throws {
-    #expect(policy.mayRelay(ClientFacts(address: try #require(IPAddress(address)))) == expected)
+func mayRelay(address: String, expected: Bool) {
+    #expect(policy.mayRelay(ClientFacts(address: IPAddress(address)!)) == expected)
 }
 
 @Test("A client without an address may not relay unless it is a local process")
@@ -93,7 +93,7 @@ func networksAreTakenAtTheirWord() {
     let closed = AccessPolicy(AccessPolicy.Configuration(manifest: "m", networks: []), router: router)
     #expect(!closed.mayRelay(ClientFacts(address: IPAddress("127.0.0.1"))))
     #expect(closed.decide(recipient: Address("x@outside.example")!, client: stranger)
-        == .refuse(Reply(554, EnhancedCode(5, 7, 1), "<x@outside.example>: Relay access denied"), rule: "m networks"))
+        == .refuse(Reply(554, EnhancedCode(5, 7, 1), "<x@outside.example>: Relay access denied"), rule: "default networks"))
     let open = AccessPolicy(AccessPolicy.Configuration(manifest: "m", networks: [try! Network(parsing: "0.0.0.0/0")]), router: router)
     #expect(open.mayRelay(stranger))
     #expect(!open.mayRelay(ClientFacts(address: IPAddress("2001:db8::1"))))

@@ -7,7 +7,7 @@ extension MailSystem {
     /// A system with every default; `edit` sets what a test is about.
     static func with(_ edit: (inout MailSystem) -> Void) -> MailSystem {
         var system = MailSystem(
-            hostname: Located(Domain("mx.example.org")!, at: line(2)), origin: Located(Domain("example.org")!, at: line(3)), domains: [],
+            file: "/etc/valija/mail.yaml", hostname: Located(Domain("mx.example.org")!, at: line(2)), origin: Located(Domain("example.org")!, at: line(3)), domains: [],
             users: [], aliases: [], addressExtension: Located(nil),
             networks: Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")]), relayhost: nil,
             limits: Limits(
@@ -56,6 +56,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("virtual-only", virtualOnly),
     ("forwards", forwards),
     ("awkward-names", awkwardNames),
+    ("mutual-forwards", mutualForwards),
 ]
 
 /// A small company: one canonical domain, two virtual ones, a provider's relay, mbox.
@@ -146,24 +147,34 @@ private let forwards = MailSystem.with {
     $0.mailboxes.format = Located(.mbox)
 }
 
-/// Local parts that need quotes, or that a table would take for something else.
+/// Names that a table would take for something else, targets that need quotes, a path that needs escapes.
 private let awkwardNames = MailSystem.with {
     $0.domains = [
         domain("example.org", 5),
         domain(
             "v.example", 6,
             .virtual(
-                addresses: [address("john smith", 8, "alice"), address("#1", 9, "alice"), address("ö", 10, "\"a, b\"@elsewhere.example"), address("|x", 11, "alice")],
+                addresses: [address("john.smith", 8, "alice"), address("#1", 9, "alice"), address("ö", 10, "\"a, b\"@elsewhere.example"), address("|x", 11, "alice")],
                 catchAll: nil)),
-        domain("r.example", 12, .relay(via: nil, recipients: [Located("jane doe", at: line(13)), Located("#2", at: line(14))])),
+        domain("r.example", 12, .relay(via: nil, recipients: [Located("jane.doe", at: line(13)), Located("#2", at: line(14))])),
     ]
     $0.users = [user("alice", 16), user("a+b", 17)]
     $0.aliases = [
-        alias("two words", 20, "alice"), alias("#hash", 21, "alice", "|cat@elsewhere.example"), alias("only", 22, "/dev/null@elsewhere.example"),
-        alias("a:b", 23, "\"x y\"@elsewhere.example"), alias("q\"q", 24, "alice"), alias("postmaster", 25, "alice"),
+        alias("|pipe", 20, "alice"), alias("#hash", 21, "alice", "|cat@elsewhere.example"), alias("only", 22, "/dev/null@elsewhere.example"),
+        alias("a=b", 23, "\"x y\"@elsewhere.example"), alias("=", 24, "alice"), alias("postmaster", 25, "alice"),
     ]
     $0.addressExtension = Located("+", at: line(27))
-    $0.limits.messageSize = Located(20_000_000, at: line(29))
-    $0.limits.mailboxSize = Located(10_000_000, at: line(30))
+    $0.mailboxes.directory = Located("mail/$USER", at: line(29))
     $0.mailboxes.format = Located(.mbox)
+}
+
+/// Users who forward to each other and keep copies, straight and by way of an alias.
+private let mutualForwards = MailSystem.with {
+    $0.domains = [domain("example.org", 5)]
+    $0.users = [
+        user("alice", 8, forward: ["bob+x@example.org"], keepCopy: true), user("bob", 11, forward: ["alice", "bob@mobile.example"], keepCopy: true),
+        user("carol", 14, forward: ["team"], keepCopy: true), user("dave", 17, forward: ["dave"]),
+    ]
+    $0.aliases = [alias("team", 20, "carol", "dave"), alias("postmaster", 21, "team")]
+    $0.addressExtension = Located("+", at: line(23))
 }

@@ -15,12 +15,18 @@ private final class PostfixInstance {
     init(_ system: MailSystem) throws {
         temporary = try TemporaryDirectory()
         directory = "\(temporary.path)/config"
-        files = Rendering(system, manifest: "mail.yaml").files
+        files = Rendering(system).files
         try OutputDirectory(directory).write(files)
+        age()
         if files.contains(where: { $0.name == "aliases" }) {
             let outcome = run("postalias", "-c", directory, "\(directory)/aliases")
             try #require(outcome.status == 0 && outcome.output.isEmpty, "postalias (Debian package postfix): \(outcome.output)")
         }
+    }
+
+    /// Postfix waits for a file of this second to be finished; a minute ago it was.
+    func age() {
+        for file in files { _ = run("touch", "-d", "1 minute ago", "\(directory)/\(file.name)") }
     }
 
     /// The parameters of main.cf as they were rendered.
@@ -34,33 +40,36 @@ private final class PostfixInstance {
         let outcome = run("postmap", "-c", directory, "-q", key, "\(type):\(directory)/\(table)")
         return outcome.status == 0 ? String(outcome.output.drop { $0 == " " || $0 == "\t" }.prefix { $0 != "\n" }) : nil
     }
+}
 
-    /// Gives the instance a queue where it disturbs nobody's.
-    func addQueue() -> Outcome {
-        _ = run("mkdir", "-p", "\(temporary.path)/queue")
-        return run("postconf", "-c", directory, "-e", "queue_directory=\(temporary.path)/queue")
+@Test("postconf shows each parameter as it was rendered, no other and no warning; postmap finds what the manifest says", arguments: manifests.map(\.name))
+func postfixUnderstands(name: String) throws {
+    let instance = try PostfixInstance(try #require(manifests.first { $0.name == name }).system)
+
+    let parameters = run("postconf", "-c", instance.directory, "-n")
+    #expect(parameters.status == 0, "postconf (Debian package postfix): \(parameters.output)")
+    let shown = parameters.output.split(separator: "\n").map { $0.last == " " ? String($0.dropLast()) : String($0) }
+        .filter { !$0.hasPrefix("config_directory = ") }
+    #expect(shown.sorted() == instance.rendered, "each parameter as it was rendered, no other, and no warning")
+    let services = run("postconf", "-c", instance.directory, "-M")
+    #expect(services.status == 0 && !services.output.contains("warning"), "\(services.output)")
+
+    for answer in answers where answer.name == name {
+        #expect(instance.look(up: answer.key, in: answer.table) == answer.value, "\(answer.key) in \(answer.table)")
     }
 }
 
-@Test("postfix check finds nothing to say of the files", arguments: manifests.map(\.name))
-func postfixCheck(name: String) throws {
-    let instance = try PostfixInstance(try #require(manifests.first { $0.name == name }).system)
-    #expect(instance.addQueue().status == 0)
-    let outcome = run("postfix", "-c", instance.directory, "check")
-    #expect(outcome.status == 0, "postfix check (Debian package postfix, as root): \(outcome.output)")
-    #expect(outcome.output == "")
-}
-
-@Test("postconf -n shows each parameter as it was rendered, no other, and no warning", arguments: manifests.map(\.name))
-func postconf(name: String) throws {
-    let instance = try PostfixInstance(try #require(manifests.first { $0.name == name }).system)
-    let outcome = run("postconf", "-c", instance.directory, "-n")
-    #expect(outcome.status == 0, "postconf (Debian package postfix): \(outcome.output)")
-    let shown = outcome.output.split(separator: "\n").map { $0.last == " " ? String($0.dropLast()) : String($0) }
-        .filter { !$0.hasPrefix("config_directory = ") }
-    #expect(shown.sorted() == instance.rendered)
-    let services = run("postconf", "-c", instance.directory, "-M")
-    #expect(services.status == 0 && !services.output.contains("warning"), "\(services.output)")
+@Test("postfix check finds nothing to say of any manifest's files")
+func postfixCheck() throws {
+    // A queue where it disturbs nobody's, one for all: Postfix takes its time to lay one out.
+    let queue = try TemporaryDirectory()
+    for (name, system) in manifests {
+        let instance = try PostfixInstance(system)
+        #expect(run("postconf", "-c", instance.directory, "-e", "queue_directory=\(queue.path)").status == 0)
+        instance.age()
+        let outcome = run("postfix", "-c", instance.directory, "check")
+        #expect(outcome.status == 0 && outcome.output.isEmpty, "\(name): postfix check (Debian package postfix, as root): \(outcome.output)")
+    }
 }
 
 @Test("postconf -M shows an smtpd for each listen.smtp address")
@@ -95,19 +104,11 @@ private let answers: [(name: String, table: String, key: String, value: String?)
     ("virtual-only", "virtual", "both@shop.example", "alice@localhost, team@shop.example"),
     ("forwards", "aliases", "carol", "carol, carol@away.example, dave"),
     ("forwards", "aliases", "alice", "alice@mobile.example, bob"),
-    ("awkward-names", "virtual", "\"john smith\"@v.example", "alice"),
+    ("awkward-names", "virtual", "John.Smith@v.example", "alice"),
     ("awkward-names", "virtual", "ö@v.example", "\"a, b\"@elsewhere.example"),
-    ("awkward-names", "aliases", "two words", "alice"),
+    ("awkward-names", "aliases", "|pipe", "alice"),
     ("awkward-names", "aliases", "#hash", "alice"),
-    ("awkward-names", "aliases", "a:b", "\"x y\"@elsewhere.example"),
+    ("awkward-names", "aliases", "a=b", "\"x y\"@elsewhere.example"),
     ("awkward-names", "aliases", "only", nil),
-    ("awkward-names", "relay_recipients", "\"jane doe\"@r.example", "OK"),
+    ("awkward-names", "relay_recipients", "jane.doe@r.example", "OK"),
 ]
-
-@Test("The tables answer Postfix as the manifest says", arguments: manifests.map(\.name))
-func tablesAnswer(name: String) throws {
-    let instance = try PostfixInstance(try #require(manifests.first { $0.name == name }).system)
-    for answer in answers where answer.name == name {
-        #expect(instance.look(up: answer.key, in: answer.table) == answer.value, "\(answer.key) in \(answer.table)")
-    }
-}

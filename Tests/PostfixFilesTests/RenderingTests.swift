@@ -10,7 +10,7 @@ import Testing
 @Test("A manifest gives its golden files, no more, no fewer", arguments: manifests.map(\.name))
 func goldenFiles(name: String) throws {
     let system = try #require(manifests.first { $0.name == name }).system
-    let rendering = Rendering(system, manifest: "mail.yaml")
+    let rendering = Rendering(system)
     let directory = "\(String(#filePath).split(separator: "/").dropLast().map { "/\($0)" }.joined())/golden/\(name)"
     if getenv("VALIJA_WRITE_GOLDEN") != nil { try OutputDirectory(directory).write(rendering.files, replacingForeign: true) }
     for file in rendering.files {
@@ -23,9 +23,9 @@ func goldenFiles(name: String) throws {
 @Test("The same manifest gives the same bytes", arguments: manifests.map(\.name))
 func deterministic(name: String) throws {
     let system = try #require(manifests.first { $0.name == name }).system
-    let first = Rendering(system, manifest: "mail.yaml")
+    let first = Rendering(system)
     for _ in 0..<5 {
-        let again = Rendering(system, manifest: "mail.yaml")
+        let again = Rendering(system)
         #expect(again.files == first.files)
         #expect(again.notes == first.notes)
     }
@@ -34,7 +34,7 @@ func deterministic(name: String) throws {
 @Test("What Postfix cannot express is said with the line that asks for it")
 func notes() throws {
     let system = try #require(manifests.first { $0.name == "everything" }).system
-    let shown = Rendering(system, manifest: "mail.yaml").notes.map { "\($0.position?.line ?? 0) \($0.path)" }
+    let shown = Rendering(system).notes.map { "\($0.position?.line ?? 0) \($0.path)" }
     #expect(
         shown == [
             "0 users", "0 mailboxes.directory", "24 users.alice.quota", "33 users.archive.mailbox.format", "59 limits.mailbox_size", "71 listen.health",
@@ -49,7 +49,7 @@ func noCommands() throws {
         $0.users = [user("alice", 2, forward: ["|id@x.example", "\"/etc/passwd\"@x.example", "\":include:/etc/shadow\"@x.example"], keepCopy: true)]
         $0.aliases = [alias("a", 3, "\"|id > /tmp/x\"@x.example", "\"~root/x\"@x.example", "\":INCLUDE:/x\"@x.example", "\"\\\\\\\\alice\"@x.example", "alice")]
     }
-    let rendering = Rendering(system, manifest: "m")
+    let rendering = Rendering(system)
     let aliases = try #require(rendering.files.first { $0.name == "aliases" }).content
     #expect(aliases.contains("\na: alice\n"))
     #expect(aliases.contains("\nalice: alice\n"))
@@ -60,10 +60,10 @@ func noCommands() throws {
 func secondRendering() throws {
     let directory = try TemporaryDirectory()
     let output = OutputDirectory("\(directory.path)/deep/er")
-    try output.write(Rendering(manifests[2].system, manifest: "mail.yaml").files)
+    try output.write(Rendering(manifests[2].system).files)
     #expect(names(in: output.path) == ["aliases", "local_recipients", "main.cf", "master.cf", "relay_recipients", "transport", "virtual"])
     try write("mine", to: "\(output.path)/notes.txt")
-    let smaller = Rendering(manifests[0].system, manifest: "mail.yaml").files
+    let smaller = Rendering(manifests[0].system).files
     try output.write(smaller)
     #expect(names(in: output.path) == ["aliases", "local_recipients", "main.cf", "master.cf", "notes.txt"])
     #expect(contents(of: "\(output.path)/main.cf") == smaller[0].content)
@@ -75,10 +75,10 @@ func foreignFile() throws {
     let directory = try TemporaryDirectory()
     let output = OutputDirectory(directory.path)
     try write("virtual stuff", to: "\(directory.path)/virtual")
-    let files = Rendering(manifests[2].system, manifest: "mail.yaml").files
+    let files = Rendering(manifests[2].system).files
     #expect(throws: OutputDirectory.Failure.foreign(path: "\(directory.path)/virtual")) { try output.write(files) }
     #expect(names(in: directory.path) == ["virtual"])
-    try output.write(Rendering(manifests[0].system, manifest: "mail.yaml").files)
+    try output.write(Rendering(manifests[0].system).files)
     #expect(contents(of: "\(directory.path)/virtual") == "virtual stuff")
     try output.write(files, replacingForeign: true)
     #expect(contents(of: "\(directory.path)/virtual")?.hasPrefix(RenderedFile.mark) == true)
@@ -87,5 +87,5 @@ func foreignFile() throws {
 @Test("A directory that cannot be is said to be so")
 func noDirectory() {
     #expect(throws: OutputDirectory.Failure.cannotCreate(path: "/proc/valija", errno: ENOENT)) { try OutputDirectory("/proc/valija").write([]) }
-    #expect(throws: OutputDirectory.Failure.self) { try OutputDirectory("/dev/null").write(Rendering(manifests[0].system, manifest: "m").files) }
+    #expect(throws: OutputDirectory.Failure.self) { try OutputDirectory("/dev/null").write(Rendering(manifests[0].system).files) }
 }

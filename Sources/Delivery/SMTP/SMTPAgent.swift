@@ -160,7 +160,7 @@ package final class SMTPAgent: DeliveryAgent {
     }
 
     /// `connect to mx.example.net[192.0.2.1]:25: Connection refused`, in Postfix's words (RFC 3463 §3.5: X.4.1).
-    private static func connectFailure(_ target: Target, _ error: any Error) -> Reply {
+    static func connectFailure(_ target: Target, _ error: any Error) -> Reply {
         let reason: String
         switch error {
         case let error as IOError: reason = String(cString: strerror(error.errnoCode))

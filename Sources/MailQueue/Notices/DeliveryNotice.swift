@@ -1,5 +1,7 @@
 // Composes delivery status notifications: RFC 3464 reports in RFC 6522 multiparts, with the wording of RFC 3461 §6, and
-// RFC 6533 where addresses hold UTF-8. Pure: facts in, octets with CRLF out.
+// RFC 6533 where addresses hold UTF-8. Pure: facts in, an envelope and octets with CRLF out.
+//
+// Whatever a peer said gets in as one line of text: no reply, identifier or relay name of theirs begins a line of a report.
 
 internal import MailSyntax
 internal import NIOCore
@@ -18,31 +20,59 @@ struct DeliveryNotice {
     let id: QueueID
     let now: Timestamp
     let original: Original
+    /// The report itself needs SMTPUTF8: an address in it is not ASCII, or it returns a header that is not and that came so.
+    private let isGlobal: Bool
+    /// RFC 6533 §4.2: the header of a message that came with SMTPUTF8 holds UTF-8.
+    private let returnsGlobal: Bool
+
+    init(message: StoredMessage, recipients: [StoredRecipient], hostname: Domain, id: QueueID, now: Timestamp, original: Original) {
+        self.message = message
+        self.recipients = recipients
+        self.hostname = hostname
+        self.id = id
+        self.now = now
+        self.original = original
+        let header = original.bytes.readableBytesView
+        returnsGlobal = message.flags.contains(.internationalized) && !isASCII(header.prefix(headerLength(header)))
+        let isAddressASCII = (message.sender?.isASCII ?? true) && recipients.allSatisfy { stored in
+            let recipient = stored.recipient
+            return recipient.target.address.isASCII && recipient.original.isASCII && isASCII((recipient.originalRecipient ?? "").utf8)
+        }
+        isGlobal = returnsGlobal || !isAddressASCII || !hostname.isASCII
+    }
 
     /// A failed message of up to this many octets is returned whole, a larger one by its header (Postfix: bounce_size_limit).
     static let largestReturned = 50_000
+    /// RFC 5322 §2.1.1 allows 998 octets a line.
+    fileprivate static let longestLine = 900
+    /// How many characters of what a peer said are shown.
+    fileprivate static let longestText = 1800
 
-    /// RFC 3461 §6.1: from the null reverse-path.
-    var envelope: Envelope {
-        Envelope(
-            sender: nil, body: original.bytes.readableBytesView.contains { $0 >= 0x80 } || isInternationalized ? .eightBitMIME : .sevenBit,
-            isInternationalized: isInternationalized)
+    func compose() -> (envelope: Envelope, content: ByteBuffer) {
+        let explanation = explanation()
+        let status = status()
+        let returned = returnedPart
+        let is8bit = [explanation, status].contains { $0.contains { !isASCII($0.utf8) } } || !isASCII(returned) || isGlobal
+        var out = ByteBufferAllocator().buffer(capacity: 4096 + returned.count)
+        write(header(is8bit: is8bit), to: &out)
+        let delimiter = "--\(boundary)"
+        write([delimiter, "Content-Description: Notification", "Content-Type: text/plain; charset=utf-8"], to: &out)
+        write(encoding(is8bit: !explanation.allSatisfy { isASCII($0.utf8) }) + [""] + explanation, to: &out)
+        // RFC 6533 §4: UTF-8 addresses need the global form.
+        write(["", delimiter, "Content-Description: Delivery report", "Content-Type: message/\(isGlobal ? "global-" : "")delivery-status"], to: &out)
+        write(encoding(is8bit: isGlobal) + [""] + status, to: &out)
+        write(["", delimiter, "Content-Description: \(returnedDescription)", "Content-Type: \(returnedType)"], to: &out)
+        write(encoding(is8bit: !isASCII(returned)) + [""], to: &out)
+        out.writeBytes(returned)
+        write(["", "\(delimiter)--"], to: &out)
+        // RFC 3461 §6.1: from the null reverse-path.
+        return (Envelope(sender: nil, body: is8bit ? .eightBitMIME : .sevenBit, isInternationalized: isGlobal), out)
     }
+
+    /// RFC 2046 §5.1.1: up to 70 characters, so without the host name, which may be longer.
+    private var boundary: String { "\(id)/\(now.seconds)" }
 
     private var hasFailures: Bool { recipients.contains { $0.state == .failed } }
-    private var isInternationalized: Bool {
-        !(message.sender?.isASCII ?? true) || recipients.contains { !$0.recipient.target.address.isASCII || !$0.recipient.original.isASCII }
-    }
-
-    func content() -> ByteBuffer {
-        let boundary = "\(id).\(now.seconds)/\(hostname)"
-        var out = ByteBufferAllocator().buffer(capacity: 4096 + (returnsWhole ? original.bytes.readableBytes : 2048))
-        write(header(boundary), to: &out)
-        write(["--\(boundary)"] + explanation() + ["", "--\(boundary)"] + status() + ["", "--\(boundary)"], to: &out)
-        writeReturned(to: &out)
-        write(["", "--\(boundary)--"], to: &out)
-        return out
-    }
 
     private func write(_ lines: [String], to out: inout ByteBuffer) {
         for line in lines {
@@ -51,7 +81,9 @@ struct DeliveryNotice {
         }
     }
 
-    private func header(_ boundary: String) -> [String] {
+    private func encoding(is8bit: Bool) -> [String] { is8bit ? ["Content-Transfer-Encoding: 8bit"] : [] }
+
+    private func header(is8bit: Bool) -> [String] {
         [
             "Received: by \(hostname) (Valija) id \(id); \(now.rfc5322)",
             "Date: \(now.rfc5322)",
@@ -63,102 +95,94 @@ struct DeliveryNotice {
             "MIME-Version: 1.0",
             "Content-Type: multipart/report; report-type=delivery-status;",
             "\tboundary=\"\(boundary)\"",
-            "",
-            "This is a report in MIME format.",
-            "",
         ]
+            // RFC 2045 §6.4: a multipart is labelled with what its parts need.
+            + encoding(is8bit: is8bit) + ["", "This is a report in MIME format.", ""]
     }
 
     /// The part for people.
     private func explanation() -> [String] {
-        var lines = [
-            "Content-Description: Notification", "Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", "",
-            "This is the mail system at host \(hostname).", "",
-        ]
+        var lines = ["This is the mail system at host \(hostname).", ""]
         if hasFailures {
             lines += [
                 "Your message could not be delivered to one or more recipients.",
-                "The reason for each stands below; your message is attached.", "",
+                "The reason for each stands below; \(returnsWhole ? "your message" : "the header of your message") is attached.", "",
             ]
         } else {
             lines += ["Your message was delivered to the recipients below, as you asked to be told.", ""]
         }
         for recipient in recipients {
-            let reply = recipient.reply.map { singleLine($0.summary) } ?? "no reason was given"
-            switch recipient.state {
-            case .failed: lines.append("<\(recipient.recipient.target.address)>: \(reply)")
-            case .relayed:
-                lines.append("<\(recipient.recipient.target.address)>: passed on to \(recipient.relay ?? "the next mail server"), which does not report delivery")
-            case .delivered, .pending: lines.append("<\(recipient.recipient.target.address)>: delivered")
-            }
+            let outcome =
+                switch recipient.state {
+                case .failed: recipient.reply.map { $0.summary } ?? "no reason was given"
+                case .relayed: "passed on to \(recipient.relay ?? "the next mail server"), which does not report delivery"
+                case .delivered, .pending: "delivered"
+                }
+            lines += folded("<\(recipient.recipient.target.address)>: \(singleLine(outcome))", width: 78)
         }
         return lines
     }
 
     /// The part for programs: RFC 3464 §2.2 per-message fields, §2.3 per-recipient fields.
     private func status() -> [String] {
-        let isUTF8 = isInternationalized
-        var lines = [
-            "Content-Description: Delivery report",
-            // RFC 6533 §4: UTF-8 addresses need the global form.
-            "Content-Type: message/\(isUTF8 ? "global-" : "")delivery-status",
-        ]
-        if isUTF8 { lines.append("Content-Transfer-Encoding: 8bit") }
-        lines += ["", "Reporting-MTA: dns; \(hostname)", "X-Valija-Queue-ID: \(message.id)"]
-        if let envelopeID = message.envelopeID { lines.append("Original-Envelope-Id: \(singleLine(envelopeID))") }
+        var lines = ["Reporting-MTA: dns; \(hostname)", "X-Valija-Queue-ID: \(message.id)"]
+        if let envelopeID = message.envelopeID { lines += field("Original-Envelope-Id: \(envelopeID)") }
         lines.append("Arrival-Date: \(message.received.rfc5322)")
-        let type = isUTF8 ? "utf-8" : "rfc822"
         for stored in recipients {
             let recipient = stored.recipient
-            lines += ["", "Final-Recipient: \(type); \(recipient.target.address)"]
+            lines += ["", "Final-Recipient: \(typed(recipient.target.address))"]
             // RFC 3461 §6.3: ORCPT as the sender gave it.
             if let original = recipient.originalRecipient {
-                lines.append("Original-Recipient: \(singleLine(original))")
+                lines += field("Original-Recipient: \(original)")
             } else if recipient.original != recipient.target.address {
-                lines.append("Original-Recipient: \(type); \(recipient.original)")
+                lines.append("Original-Recipient: \(typed(recipient.original))")
             }
             lines.append("Action: \(stored.action)")
             let reply = stored.reply ?? Reply(stored.state == .failed ? 554 : 250, nil, "no reply")
             // A recipient given up after queue.lifetime keeps its 4.x.x: RFC 3464 §2.3.4 allows it with "failed".
             lines.append("Status: \(reply.enhanced ?? EnhancedCode.generic(for: reply))")
             if case .remote = recipient.target, let relay = stored.relay, let host = relay.split(separator: "[").first, !relay.hasPrefix("none") {
-                lines.append("Remote-MTA: dns; \(host)")
-                lines.append("Diagnostic-Code: smtp; \(singleLine(reply.summary))")
+                lines += field("Remote-MTA: dns; \(host)") + field("Diagnostic-Code: smtp; \(reply.summary)")
             } else {
-                lines.append("Diagnostic-Code: x-valija; \(singleLine(reply.summary))")
+                lines += field("Diagnostic-Code: x-valija; \(reply.summary)")
             }
         }
         return lines
     }
+
+    /// RFC 6533 §3: the type `utf-8` where there is UTF-8, else the old one, which everybody reads.
+    private func typed(_ address: Address) -> String { "\(address.isASCII ? "rfc822" : "utf-8"); \(address)" }
+
+    /// A field with text from outside. message/delivery-status is ASCII (RFC 3464 §2.1); only its global form is not.
+    private func field(_ text: String) -> [String] {
+        var text = singleLine(text)
+        if !isGlobal { text = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.isASCII ? $0 : "?" })) }
+        return folded(text, width: DeliveryNotice.longestLine)
+    }
+
+    // MARK: The message, returned
 
     /// RFC 3461 §4.3: RET speaks of failures only; all else returns the header.
     private var returnsWhole: Bool {
         hasFailures && original.isWhole && message.returnContent != .headers && original.bytes.readableBytes <= DeliveryNotice.largestReturned
     }
 
-    private func writeReturned(to out: inout ByteBuffer) {
+    private var returnedPart: ByteBufferView {
         let view = original.bytes.readableBytesView
-        let part = returnsWhole ? view : view.prefix(headerLength(view))
-        var lines = ["Content-Description: \(hasFailures ? "Undelivered Message\(returnsWhole ? "" : " Headers")" : "Message Headers")"]
-        switch (returnsWhole, isInternationalized) {  // RFC 6533 §4.2 for the global types
-        case (true, false): lines.append("Content-Type: message/rfc822")
-        case (true, true): lines.append("Content-Type: message/global")
-        case (false, false): lines.append("Content-Type: text/rfc822-headers")
-        case (false, true): lines.append("Content-Type: message/global-headers")
-        }
-        if part.contains(where: { $0 >= 0x80 }) { lines.append("Content-Transfer-Encoding: 8bit") }
-        write(lines + [""], to: &out)
-        out.writeBytes(part)
+        return returnsWhole ? view : view.prefix(headerLength(view))
     }
 
-    /// The octets up to the empty line that ends the header, or all if there is none.
-    private func headerLength(_ bytes: ByteBufferView) -> Int {
-        var atLineStart = true
-        for (offset, byte) in bytes.enumerated() {
-            if atLineStart, byte == UInt8(ascii: "\r") { return offset }
-            atLineStart = byte == UInt8(ascii: "\n")
+    private var returnedDescription: String {
+        hasFailures ? "Undelivered Message\(returnsWhole ? "" : " Headers")" : "Message Headers"
+    }
+
+    private var returnedType: String {
+        switch (returnsWhole, returnsGlobal) {
+        case (true, false): "message/rfc822"
+        case (true, true): "message/global"
+        case (false, false): "text/rfc822-headers"
+        case (false, true): "message/global-headers"
         }
-        return bytes.count
     }
 }
 
@@ -173,7 +197,45 @@ extension StoredRecipient {
     }
 }
 
-/// Replies and identifiers come from outside: no line break or control of theirs gets into a report.
+/// The octets up to the empty line that ends the header; where there is none, up to the last line end, so that a
+/// beginning that was cut off ends with a whole line.
+private func headerLength(_ bytes: ByteBufferView) -> Int {
+    var lineStart = 0
+    for (offset, byte) in bytes.enumerated() {
+        if byte == UInt8(ascii: "\r"), offset == lineStart { return offset }
+        if byte == UInt8(ascii: "\n") { lineStart = offset + 1 }
+    }
+    return lineStart
+}
+
+private func isASCII(_ bytes: some Sequence<UInt8>) -> Bool { bytes.allSatisfy { $0 < 0x80 } }
+
+/// Replies and identifiers come from outside: no line break or control of theirs gets into a report, nor more than a
+/// person would read.
 private func singleLine(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.prefix(900).map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
+    String(String.UnicodeScalarView(text.unicodeScalars.prefix(DeliveryNotice.longestText).map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
+}
+
+/// `text` in lines of `width` octets where spaces allow, and of `longestLine` in any case; all but the first begin with
+/// spaces.
+private func folded(_ text: String, width: Int) -> [String] {
+    let indent = "    "
+    var lines: [String] = []
+    var line = ""
+    for word in text.split(separator: " ") {
+        if !line.isEmpty, line.utf8.count + 1 + word.utf8.count > width {
+            lines.append(line)
+            line = indent
+        } else if !line.isEmpty, line != indent {
+            line += " "
+        }
+        for scalar in word.unicodeScalars {
+            if line.utf8.count + 4 > DeliveryNotice.longestLine {
+                lines.append(line)
+                line = indent
+            }
+            line.unicodeScalars.append(scalar)
+        }
+    }
+    return lines + [line]
 }

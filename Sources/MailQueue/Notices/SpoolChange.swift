@@ -26,9 +26,10 @@ struct SpoolChange: Sendable {
 
     static func delete(_ id: QueueID, _ store: SpoolStore) throws -> SpoolChange {
         var change = SpoolChange()
-        if try store.delete(id) {
-            change.removed = 1
-            change.files = [store.bodyPath(id)]
+        switch try store.delete(id) {
+        case .none: break
+        case .withRow: change.removed = 1
+        case .withFile: (change.removed, change.files) = (1, [store.bodyPath(id)])
         }
         return change
     }
@@ -69,30 +70,31 @@ struct SpoolChange: Sendable {
         guard !targets.isEmpty else {
             return Notice(about: message.id, to: sender, queued: nil, reason: "the sender's address does not exist here")
         }
-        let composed = DeliveryNotice(
+        let (envelope, content) = DeliveryNotice(
             message: message, recipients: reported, hostname: configuration.hostname, id: noticeID, now: now,
-            original: try excerpt(of: store.content(of: message)))
+            original: excerpt(of: try store.content(of: message))
+        ).compose()
         let recipients = targets.enumerated().map { number, target in
             QueuedRecipient(number: number, original: sender, target: target, notify: .unspecified, originalRecipient: nil)
         }
         try store.insert(
-            IncomingMessage(
-                id: noticeID, envelope: composed.envelope, recipients: recipients, received: now, content: .inline(composed.content())),
-            leased: false)
+            IncomingMessage(id: noticeID, envelope: envelope, recipients: recipients, received: now, content: .inline(content)), leased: false)
         change.removed -= 1
         change.due = now
         return Notice(about: message.id, to: sender, queued: noticeID, reason: nil)
     }
 
-    /// Of a body in a file the beginning only: a report returns the header of a large message.
-    private static func excerpt(of content: MessageContent) throws -> DeliveryNotice.Original {
+    /// Of a body in a file the beginning only: a report returns the header of a large message. Nothing where the body
+    /// is gone: the sender hears of the failure all the same.
+    private static func excerpt(of content: MessageContent?) -> DeliveryNotice.Original {
+        var bytes = ByteBuffer()
         switch content {
+        case nil: return DeliveryNotice.Original(bytes: bytes, isWhole: false)
         case .inline(let bytes): return DeliveryNotice.Original(bytes: bytes, isWhole: true)
         case .file(let path, _):
             let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-            guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path)") }
+            guard descriptor >= 0 else { return DeliveryNotice.Original(bytes: bytes, isWhole: false) }
             defer { Glibc.close(descriptor) }
-            var bytes = ByteBufferAllocator().buffer(capacity: Spool.largestInlineBody)
             bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: Spool.largestInlineBody) { max(0, read(descriptor, $0.baseAddress, $0.count)) }
             return DeliveryNotice.Original(bytes: bytes, isWhole: false)
         }

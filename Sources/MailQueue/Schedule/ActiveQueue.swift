@@ -45,6 +45,8 @@ struct ActiveQueue: Sendable {
         let conclusion: Conclusion?
         /// The lifetime is over: the deferral became a failure.
         let hasExpired: Bool
+        /// When the message came, for the delay that logs show.
+        let received: Timestamp
     }
 
     private struct Message {
@@ -124,7 +126,7 @@ struct ActiveQueue: Sendable {
                 place.waiting.removeFirst(size)
                 place.running += 1
             }
-            places[name] = place
+            places[name] = place.running == 0 ? nil : place
         }
         return batches
     }
@@ -153,7 +155,8 @@ struct ActiveQueue: Sendable {
         }
     }
 
-    /// Takes a report in. Nil: the message is not here any more (deleted by an administrator).
+    /// Takes a report in; the caller sees to it that there is one for each recipient, and no second. Nil: the message is
+    /// not here any more (deleted by an administrator).
     mutating func settle(_ report: DeliveryReport, schedule: RetrySchedule, now: Timestamp) -> Settlement? {
         guard var message = messages[report.id] else { return nil }
         message.unreported -= 1
@@ -182,7 +185,7 @@ struct ActiveQueue: Sendable {
             }
         }
         messages[report.id] = message
-        return Settlement(change: change, conclusion: concludeIfDone(report.id), hasExpired: hasExpired)
+        return Settlement(change: change, conclusion: concludeIfDone(report.id), hasExpired: hasExpired, received: message.received)
     }
 
     /// RFC 3461 §5.2.4: a failure is reported unless NOTIFY says otherwise.
@@ -203,7 +206,9 @@ struct ActiveQueue: Sendable {
     mutating func drop(_ id: QueueID) {
         guard messages[id] != nil else { return }
         remove(id)
-        for name in places.keys { places[name]!.waiting.removeAll { $0.id == id } }
+        for (name, place) in places where place.waiting.contains(where: { $0.id == id }) {
+            places[name]!.waiting.removeAll { $0.id == id }
+        }
     }
 
     private mutating func remove(_ id: QueueID) {

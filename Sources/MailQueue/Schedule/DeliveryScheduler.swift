@@ -39,9 +39,34 @@ package final class DeliveryScheduler: Sendable {
         /// When the earliest message that waits in the spool is due, as far as is known.
         var nextDue: Timestamp?
         var timer: Scheduled<Void>?
+        /// What `timer` waits for.
+        var timerDue: Timestamp?
         var tasks: [Int: Task<Void, Never>] = [:]
         var lastTask = 0
+        /// What agents reported and the spool could not write down.
+        var unrecorded: [QueueID: Outcome] = [:]
+        var isRetrying = false
+        var retryDelay = DeliveryScheduler.shortestRecordDelay
     }
+
+    /// What the spool has to be told about a message.
+    private struct Outcome: Sendable {
+        var changes: [(DeliveryReport, ActiveQueue.RecipientChange)] = []
+        var conclusion: ActiveQueue.Conclusion?
+
+        mutating func add(_ later: Outcome) {
+            changes += later.changes
+            conclusion = later.conclusion ?? conclusion
+        }
+    }
+
+    /// How long after a failure the spool is asked again: doubled each time, so that a full disk does not also cost the
+    /// processor.
+    private static let shortestRecordDelay = TimeAmount.seconds(1)
+    private static let longestRecordDelay = TimeAmount.seconds(60)
+    private static let loadRetryDelay = Duration.seconds(10)
+    /// How long a message that cannot be read is left alone before it is looked at, and complained about, again.
+    private static let damagedDelay = Duration.seconds(3600)
 
     package let spool: Spool
     private let mailboxAgent: any DeliveryAgent
@@ -51,9 +76,18 @@ package final class DeliveryScheduler: Sendable {
     private let now: @Sendable () -> Timestamp
     private let state: NIOLockedValueBox<State>
 
-    package init(
+    package convenience init(
         spool: Spool, mailboxes: any DeliveryAgent, nextHops: any DeliveryAgent, configuration: Configuration, log: EventLog,
         loop: any EventLoop, now: @escaping @Sendable () -> Timestamp
+    ) {
+        self.init(
+            spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: configuration, limits: ActiveQueue.Limits(), log: log,
+            loop: loop, now: now)
+    }
+
+    init(
+        spool: Spool, mailboxes: any DeliveryAgent, nextHops: any DeliveryAgent, configuration: Configuration, limits: ActiveQueue.Limits,
+        log: EventLog, loop: any EventLoop, now: @escaping @Sendable () -> Timestamp
     ) {
         self.spool = spool
         mailboxAgent = mailboxes
@@ -61,7 +95,7 @@ package final class DeliveryScheduler: Sendable {
         self.log = log
         self.loop = loop
         self.now = now
-        state = NIOLockedValueBox(State(active: ActiveQueue(), configuration: configuration))
+        state = NIOLockedValueBox(State(active: ActiveQueue(limits: limits), configuration: configuration))
     }
 
     package var configuration: Configuration {
@@ -75,8 +109,8 @@ package final class DeliveryScheduler: Sendable {
     /// Starts with whatever the spool holds.
     package func start() { noteDue(now()) }
 
-    /// Starts no more deliveries, gives those under way `grace` to end, then asks them to, and waits. What they report is
-    /// recorded; what they do not is tried again after the next start.
+    /// Starts no more deliveries, gives those under way `grace` to end, then asks them to, and waits. What they reported is
+    /// on disk when this returns, or said to be not; what they did not is tried again after the next start.
     package func stop(grace: Duration) async {
         let tasks = state.withLockedValue { state in
             state.isStopped = true
@@ -89,6 +123,16 @@ package final class DeliveryScheduler: Sendable {
         }
         for task in tasks { await task.value }
         cutOff.cancel()
+        recordAgain()
+        let failure: SpoolFailure? = await spool.probe()
+        let lost = state.withLockedValue { $0.unrecorded.count }
+        if lost > 0 {
+            log.record(.queueFailed, by: .queue) {
+                $0.count = lost
+                $0.reason = failure?.reason
+                $0.message = "what became of these messages could not be written down; some may be delivered again"
+            }
+        }
     }
 
     /// Takes a message over for good. `completion(nil)`: it is on disk and will be delivered.
@@ -97,7 +141,10 @@ package final class DeliveryScheduler: Sendable {
         let isReserved = state.withLockedValue { !$0.isStopped && $0.active.reserve(octets: octets) }
         spool.insert(message, leased: isReserved) { [self] failure in
             if failure != nil {
-                if isReserved { state.withLockedValue { $0.active.cancelReservation(octets: octets) } }
+                if isReserved {
+                    state.withLockedValue { $0.active.cancelReservation(octets: octets) }
+                    loadIfDue()  // there is room again
+                }
             } else if isReserved {
                 activate(StoredMessage(message), content: message.content, reserved: true)
             } else {
@@ -128,7 +175,7 @@ package final class DeliveryScheduler: Sendable {
             state.active.add(message, octets: content.octetsInMemory, reserved: reserved, groups: requests, needsNotice: needsNotice)
             return state.active.concludeIfDone(message.id)
         }
-        if let conclusion { record(message.id, nil, conclusion) }
+        if let conclusion { record(message.id, Outcome(conclusion: conclusion)) }
         dispatchSoon()
     }
 
@@ -141,28 +188,49 @@ package final class DeliveryScheduler: Sendable {
     }
 
     private func dispatch() {
-        let batches = state.withLockedValue { state in
-            state.isDispatching = false
-            return state.isStopped ? [] : state.active.startBatches()
-        }
-        for batch in batches { start(batch) }
-    }
-
-    private func start(_ batch: ActiveQueue.Batch) {
-        let agent = batch.place == .mailboxes ? mailboxAgent : nextHopAgent
         state.withLockedValue { state in
-            state.lastTask += 1
-            let number = state.lastTask
-            state.tasks[number] = Task {
-                await agent.deliver(batch.requests, to: batch.place) { self.take($0, place: batch.place) }
-                self.state.withLockedValue { state in
-                    state.active.batchEnded(batch.place)
-                    state.tasks[number] = nil
-                }
-                self.dispatchSoon()
-                self.loadIfDue()
+            state.isDispatching = false
+            guard !state.isStopped else { return }
+            // Under one lock with the question: whoever stops sees all the tasks that there will be.
+            for batch in state.active.startBatches() {
+                state.lastTask += 1
+                let number = state.lastTask
+                state.tasks[number] = Task { await self.run(batch, task: number) }
             }
         }
+    }
+
+    private func run(_ batch: ActiveQueue.Batch, task number: Int) async {
+        struct Name: Hashable {
+            let id: QueueID
+            let recipient: Int
+        }
+        // One report for each recipient of this attempt counts, whatever an agent does: a second one would conclude
+        // a message whose other recipients are still under way, a missing one would hold it until the next start.
+        let owed = NIOLockedValueBox(Set(batch.requests.lazy.flatMap { request in request.recipients.map { Name(id: request.id, recipient: $0.number) } }))
+        let agent = batch.place == .mailboxes ? mailboxAgent : nextHopAgent
+        await agent.deliver(batch.requests, to: batch.place) { report in
+            guard owed.withLockedValue({ $0.remove(Name(id: report.id, recipient: report.recipient.number)) }) != nil else { return }
+            self.take(report, place: batch.place)
+        }
+        let left = owed.withLockedValue { owed in
+            defer { owed = [] }
+            return owed
+        }
+        if !left.isEmpty {
+            for request in batch.requests {
+                for recipient in request.recipients where left.contains(Name(id: request.id, recipient: recipient.number)) {
+                    let reply = Reply(451, EnhancedCode(4, 3, 0), "The delivery ended without a result")
+                    take(DeliveryReport(id: request.id, recipient: recipient, outcome: .deferred(reply), relay: "none"), place: batch.place)
+                }
+            }
+        }
+        state.withLockedValue { state in
+            state.active.batchEnded(batch.place)
+            state.tasks[number] = nil
+        }
+        dispatchSoon()
+        loadIfDue()
     }
 
     /// Remembers that something in the spool is due at `due`.
@@ -177,8 +245,15 @@ package final class DeliveryScheduler: Sendable {
         let room: (messages: Int, octets: Int)? = state.withLockedValue { state in
             guard !state.isStopped, !state.isLoading, let due = state.nextDue else { return nil }
             if due > now {
+                // Asked whenever a batch ends: the timer is not touched where it is right already.
+                guard state.timerDue != due else { return nil }
                 state.timer?.cancel()
-                state.timer = loop.scheduleTask(in: .microseconds(min((due - now).inMicroseconds, 3_600_000_000))) { self.loadIfDue() }
+                state.timerDue = due
+                // An hour at most: the clock may be set while it runs.
+                state.timer = loop.scheduleTask(in: .microseconds(min((due - now).inMicroseconds, 3_600_000_000))) {
+                    self.state.withLockedValue { $0.timerDue = nil }
+                    self.loadIfDue()
+                }
                 return nil
             }
             let room = state.active.room
@@ -191,21 +266,29 @@ package final class DeliveryScheduler: Sendable {
 
     private func load(_ room: (messages: Int, octets: Int), now: Timestamp) {
         spool.perform { store in
-            (try store.takeDue(now: now, limit: room.messages, octets: room.octets), try store.nextDue())
+            let due = try store.takeDue(
+                now: now, limit: room.messages, octets: room.octets, lookAgain: now + DeliveryScheduler.damagedDelay)
+            return (due, try store.nextDue())
         } completion: { [self] result in
             switch result {
-            case .success(let (loaded, nextDue)):
+            case .success(let (due, nextDue)):
                 state.withLockedValue { state in
                     state.isLoading = false
                     state.nextDue = nextDue
                 }
-                for (message, content) in loaded { activate(message, content: content, reserved: false) }
+                for (message, content) in due.messages { activate(message, content: content, reserved: false) }
+                for id in due.damaged {
+                    log.record(.queueFailed, by: .queue) {
+                        $0.queueID = id.description
+                        $0.reason = "the message's rows cannot be read; it is kept and not delivered"
+                    }
+                }
             case .failure(let failure):
                 log.record(.queueFailed, by: .queue) { $0.reason = failure.reason }
                 // Ask again in a while: the mail is safe where it is.
                 state.withLockedValue { state in
                     state.isLoading = false
-                    state.nextDue = now + .seconds(10)
+                    state.nextDue = now + DeliveryScheduler.loadRetryDelay
                 }
             }
             loadIfDue()
@@ -218,37 +301,67 @@ package final class DeliveryScheduler: Sendable {
         let now = now()
         let settlement = state.withLockedValue { $0.active.settle(report, schedule: $0.configuration.schedule, now: now) }
         guard let settlement else { return }
-        logDelivery(report, hasExpired: settlement.hasExpired, place: place, now: now)
-        record(report.id, (report, settlement.change), settlement.conclusion)
+        logDelivery(report, settlement, place: place, now: now)
+        record(report.id, Outcome(changes: [(report, settlement.change)], conclusion: settlement.conclusion))
     }
 
-    /// Writes down what became of a recipient, and of the message if that was the last. Repeated until it succeeds: else a
-    /// restart would deliver again what was delivered.
-    private func record(_ id: QueueID, _ change: (DeliveryReport, ActiveQueue.RecipientChange)?, _ conclusion: ActiveQueue.Conclusion?) {
+    /// Writes down what became of a recipient, and of the message if that was the last.
+    ///
+    /// Repeated until it succeeds: else a restart would deliver again what was delivered. What failed earlier is written
+    /// first, in the same transaction: a conclusion must not overtake the outcomes that it reports to the sender. The
+    /// writer thread completes one failed operation before it runs the next, so none is missed here.
+    private func record(_ id: QueueID, _ new: Outcome) {
         let now = now()
         let configuration = configuration
-        spool.perform { [spool] store -> SpoolChange in
-            if conclusion == .delete { return try SpoolChange.delete(id, store) }
-            if let (report, change) = change {
+        spool.perform { [self] store -> SpoolChange in
+            var outcome = state.withLockedValue { $0.unrecorded[id] } ?? Outcome()
+            outcome.add(new)
+            if outcome.conclusion == .delete { return try SpoolChange.delete(id, store) }
+            for (report, change) in outcome.changes {
                 let number = report.recipient.number
                 switch change {
                 case .remove: try store.delete(id, recipient: number)
                 case .keep(let state, let reply): try store.update(id, recipient: number, state: state, reply: reply, relay: report.relay)
                 }
             }
-            guard case .settle(let notice, let due)? = conclusion else { return SpoolChange() }
+            guard case .settle(let notice, let due)? = outcome.conclusion else { return SpoolChange() }
             return try SpoolChange.settle(id, notice: notice, due: due, store, configuration, spool.nextID(now: now), now: now)
         } completion: { [self] result in
             switch result {
-            case .success(let done): finish(done)
-            case .failure(let failure):
-                log.record(.queueFailed, by: .queue) {
-                    $0.queueID = id.description
-                    $0.reason = failure.reason
+            case .success(let done):
+                state.withLockedValue { state in
+                    guard state.unrecorded.removeValue(forKey: id) != nil, state.unrecorded.isEmpty else { return }
+                    state.retryDelay = DeliveryScheduler.shortestRecordDelay
                 }
-                loop.scheduleTask(in: .seconds(1)) { self.record(id, change, conclusion) }
+                finish(done)
+            case .failure(let failure): keep(id, new, failure)
             }
         }
+    }
+
+    /// Sees to it that what could not be written down is tried again. One timer and one line in the log for all.
+    private func keep(_ id: QueueID, _ outcome: Outcome, _ failure: SpoolFailure) {
+        let delay: TimeAmount? = state.withLockedValue { state in
+            state.unrecorded[id, default: Outcome()].add(outcome)
+            guard !state.isRetrying, !state.isStopped else { return nil }
+            state.isRetrying = true
+            defer { state.retryDelay = min(state.retryDelay * 2, DeliveryScheduler.longestRecordDelay) }
+            return state.retryDelay
+        }
+        guard let delay else { return }
+        log.record(.queueFailed, by: .queue) {
+            $0.queueID = id.description
+            $0.reason = failure.reason
+        }
+        loop.scheduleTask(in: delay) { self.recordAgain() }
+    }
+
+    private func recordAgain() {
+        let ids = state.withLockedValue { state in
+            state.isRetrying = false
+            return Array(state.unrecorded.keys)
+        }
+        for id in ids { record(id, Outcome()) }
     }
 
     /// After the transaction is on disk.
@@ -266,11 +379,11 @@ package final class DeliveryScheduler: Sendable {
         if let due = done.due { noteDue(due) }
     }
 
-    private func logDelivery(_ report: DeliveryReport, hasExpired: Bool, place: DeliveryPlace, now: Timestamp) {
+    private func logDelivery(_ report: DeliveryReport, _ settlement: ActiveQueue.Settlement, place: DeliveryPlace, now: Timestamp) {
         let (event, reply): (Event, Reply) =
             switch report.outcome {
             case .delivered(let reply, _): (.deliverySent, reply)
-            case .deferred(let reply): (hasExpired ? .deliveryExpired : .deliveryDeferred, reply)
+            case .deferred(let reply): (settlement.hasExpired ? .deliveryExpired : .deliveryDeferred, reply)
             case .failed(let reply): (.deliveryBounced, reply)
             }
         log.record(event, by: place == .mailboxes ? .local : .smtp) { fields in
@@ -281,7 +394,7 @@ package final class DeliveryScheduler: Sendable {
             fields.relay = report.relay
             fields.dsn = (reply.enhanced ?? .generic(for: reply)).description
             fields.reply = reply.summary
-            fields.delay = now - Timestamp(microseconds: report.id.rawValue)
+            fields.delay = now - settlement.received
         }
     }
 
@@ -296,17 +409,26 @@ package final class DeliveryScheduler: Sendable {
     package func message(_ id: QueueID) async throws(SpoolFailure) -> (StoredMessage, MessageContent)? {
         try await spool.perform { store in
             guard let message = try store.message(id) else { return nil }
-            return (message, try store.content(of: message))
+            guard let content = try store.content(of: message) else {
+                throw SpoolFailure.other("the body of \(id) is missing")
+            }
+            return (message, content)
         }
     }
 
     /// Tries a message, or all that wait, at once. How many there were.
     package func flush(_ id: QueueID?) async throws(SpoolFailure) -> Int {
         let now = now()
-        let count = try await spool.perform { try $0.makeDue(id, now: now) }
+        var count = 0
+        var page = 0
+        repeat {
+            page = try await spool.perform { try $0.makeDue(id, now: now) }
+            count += page
+        } while page == SpoolStore.flushPage
+        let total = count
         log.record(.queueChanged, by: .control) {
             $0.queueID = id?.description
-            $0.count = count
+            $0.count = total
             $0.message = "flushed"
         }
         noteDue(now)
@@ -318,6 +440,7 @@ package final class DeliveryScheduler: Sendable {
         let done = try await spool.perform { try SpoolChange.delete(id, $0) }
         state.withLockedValue { $0.active.drop(id) }
         finish(done)
+        loadIfDue()  // there may be room again
         if done.removed > 0 {
             log.record(.queueChanged, by: .control) {
                 $0.queueID = id.description

@@ -3,67 +3,97 @@
 // next start. All of it blocks: never call it on an event loop.
 
 internal import Glibc
+internal import NIOConcurrencyHelpers
 package import NIOCore
 
-/// A body as it is being received.
-package final class BodyFile: @unchecked Sendable {
-    // @unchecked: one caller at a time, in the order of the content; the intake serialises the writes.
+/// A body as it is being received. Calls come one at a time, in the order of the content; `abandon` may come at any time.
+package final class BodyFile: Sendable {
     package let path: String
-    package private(set) var size = 0
-    private let descriptor: CInt
-    private var isOpen = true
+    private let state: NIOLockedValueBox<State>
+
+    private struct State {
+        /// -1: closed. Nothing may be closed twice: the number may be another's by then.
+        var descriptor: CInt
+        var size = 0
+
+        mutating func close() {
+            if descriptor >= 0 { Glibc.close(descriptor) }
+            descriptor = -1
+        }
+    }
+
+    package var size: Int { state.withLockedValue { $0.size } }
 
     package init(spool: Spool, id: QueueID) throws {
         path = "\(spool.directory)/large/\(id)"
-        descriptor = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
+        let descriptor = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path)") }
+        state = NIOLockedValueBox(State(descriptor: descriptor))
     }
+
+    /// Whoever drops it unfinished has abandoned it.
+    deinit { if state.withLockedValue({ $0.descriptor >= 0 }) { abandon() } }
 
     package func append(_ bytes: ByteBuffer) throws {
-        try bytes.withUnsafeReadableBytes { buffer in
-            var offset = 0
-            while offset < buffer.count {
-                let count = write(descriptor, buffer.baseAddress! + offset, buffer.count - offset)
-                if count < 0 {
-                    if errno == EINTR { continue }
-                    throw IOError(errnoCode: errno, reason: "write \(path)")
+        try state.withLockedValue { state in
+            try bytes.withUnsafeReadableBytes { buffer in
+                var offset = 0
+                while offset < buffer.count {
+                    let count = write(state.descriptor, buffer.baseAddress! + offset, buffer.count - offset)
+                    if count < 0 {
+                        if errno == EINTR { continue }
+                        throw IOError(errnoCode: errno, reason: "write \(path)")
+                    }
+                    offset += count
                 }
-                offset += count
             }
+            state.size += bytes.readableBytes
         }
-        size += bytes.readableBytes
     }
 
-    /// The file and its name in the directory are on disk when this returns.
+    /// The file and its name in the directory are on disk when this returns; from then on it belongs to the message that
+    /// is accepted with it. Throws: it is gone.
     package func finish() throws {
-        guard fsync(descriptor) == 0 else { throw IOError(errnoCode: errno, reason: "fsync \(path)") }
-        closeOnce()
-        let parent = open(String(path[..<path.lastIndex(of: "/")!]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard parent >= 0 else { throw IOError(errnoCode: errno, reason: "open the directory of \(path)") }
-        defer { Glibc.close(parent) }
-        guard fsync(parent) == 0 else { throw IOError(errnoCode: errno, reason: "fsync the directory of \(path)") }
+        do {
+            try state.withLockedValue { state in
+                guard fsync(state.descriptor) == 0 else { throw IOError(errnoCode: errno, reason: "fsync \(path)") }
+                state.close()
+            }
+            try syncDirectory(String(path[..<path.lastIndex(of: "/")!]))
+        } catch {
+            abandon()
+            throw error
+        }
     }
 
-    /// Removes it, whatever state it is in.
+    /// Removes the file, finished or not. Not to be called once a message was accepted with it.
     package func abandon() {
-        closeOnce()
+        state.withLockedValue { $0.close() }
         unlink(path)
-    }
-
-    private func closeOnce() {
-        if isOpen { Glibc.close(descriptor) }
-        isOpen = false
     }
 }
 
-/// The directory and those above it, where they are missing, for this user alone.
+/// The names in a directory are on disk when this returns.
+private func syncDirectory(_ path: String) throws {
+    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path)") }
+    defer { Glibc.close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw IOError(errnoCode: errno, reason: "fsync \(path)") }
+}
+
+/// Makes what is missing of `path`, each name synced: a spool must not vanish with the directory that it lies in.
 package func makeDirectory(_ path: String) throws {
-    var partial = path.hasPrefix("/") ? "" : "."
+    var parent = path.hasPrefix("/") ? "/" : "."
     for component in path.split(separator: "/") {
-        partial += "/\(component)"
-        guard mkdir(partial, 0o700) == 0 || errno == EEXIST || (errno == EROFS && access(partial, F_OK) == 0) else {
-            throw IOError(errnoCode: errno, reason: "mkdir \(partial)")
+        let partial = parent == "/" ? "/\(component)" : "\(parent)/\(component)"
+        if mkdir(partial, 0o700) == 0 {
+            try syncDirectory(parent)
+        } else {
+            guard errno == EEXIST || (errno == EROFS && access(partial, F_OK) == 0) else {
+                throw IOError(errnoCode: errno, reason: "mkdir \(partial)")
+            }
         }
+        parent = partial
     }
 }
 

@@ -34,7 +34,11 @@ package struct SpoolFailure: Error, CustomStringConvertible {
     }
 
     package init(_ error: any Error) {
-        let isFull = (error as? DatabaseError)?.isFull ?? ((error as? IOError)?.errnoCode == ENOSPC)
+        if let failure = error as? SpoolFailure {
+            self = failure
+            return
+        }
+        let isFull = (error as? DatabaseError)?.isFull ?? [ENOSPC, EDQUOT].contains((error as? IOError)?.errnoCode ?? 0)
         self = isFull ? .full("\(error)") : .other("\(error)")
     }
 }
@@ -47,7 +51,7 @@ package final class Spool: Sendable {
     package let directory: String
     private let thread: NIOThreadPool
     /// Touched by the writer thread only.
-    private let store: WriterOwned<SpoolStore>
+    private let store: WriterOwned
     private let state: NIOLockedValueBox<State>
 
     private struct State: Sendable {
@@ -92,8 +96,11 @@ package final class Spool: Sendable {
         await withCheckedContinuation { continuation in
             submit(Operation(work: { _ in }, completed: { _ in continuation.resume() }))
         }
-        state.withLockedValue { $0.isClosed = true }
-        try? await thread.runIfActive { [store] in try store.value.checkpoint() }
+        let lastID = state.withLockedValue { state in
+            state.isClosed = true
+            return state.lastID
+        }
+        try? await thread.runIfActive { [store] in store.close(lastID: lastID) }
         try? await thread.shutdownGracefully()
     }
 
@@ -185,13 +192,14 @@ package final class Spool: Sendable {
 
     /// One transaction. Nil: it is on disk.
     private func run(_ group: ArraySlice<Operation>) -> SpoolFailure? {
+        guard let store = store.value else { return .other("the spool is closed") }
         do {
-            try store.value.begin()
-            for operation in group { try operation.work(store.value) }
-            try store.value.commit()
+            try store.begin()
+            for operation in group { try operation.work(store) }
+            try store.commit()
             return nil
         } catch {
-            store.value.rollback()
+            store.rollback()
             return SpoolFailure(error)
         }
     }
@@ -200,8 +208,13 @@ package final class Spool: Sendable {
 /// Carries a result from the writer thread's transaction to its completion, both on that thread.
 private final class ResultBox<Value>: @unchecked Sendable { var value: Value? }
 
-/// A value that one thread uses: the writer thread, and before it starts the one that opens the spool.
-private struct WriterOwned<Value>: @unchecked Sendable {
-    let value: Value
-    init(_ value: Value) { self.value = value }
+/// What one thread uses: the writer thread, and before it starts the one that opens the spool. Nil once it is closed.
+private final class WriterOwned: @unchecked Sendable {
+    private(set) var value: SpoolStore?
+    init(_ value: SpoolStore) { self.value = value }
+
+    func close(lastID: Int64) {
+        try? value?.close(lastID: lastID)
+        value = nil
+    }
 }

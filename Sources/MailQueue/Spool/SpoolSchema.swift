@@ -53,6 +53,8 @@ enum SpoolSchema {
             PRIMARY KEY(message, number)
         ) WITHOUT ROWID;
         CREATE TABLE body(message INTEGER PRIMARY KEY, data BLOB NOT NULL);
+        CREATE TABLE id_mark(id INTEGER NOT NULL);  -- one row: no message had a greater id
+        INSERT INTO id_mark VALUES(0);
         PRAGMA user_version=1;
         """
 }

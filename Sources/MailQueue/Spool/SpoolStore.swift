@@ -17,6 +17,8 @@ final class SpoolStore {
     private let updateRecipient: Database.Statement
     private let updateMessage: Database.Statement
     private let leaseMessage: Database.Statement
+    private let delayMessage: Database.Statement
+    private let updateMark: Database.Statement
     private let selectMessage: Database.Statement
     private let selectDue: Database.Statement
     private let selectPage: Database.Statement
@@ -26,6 +28,12 @@ final class SpoolStore {
     private static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until"
     /// A lease of this node's never runs out while it lives: it is given back at the next start.
     private static let leaseForever = Int64.max
+    /// How many messages one transaction of a flush touches: others write in between.
+    static let flushPage = 10_000
+    /// How far ahead of the ids in use the mark on disk is set, in microseconds: so it is written once a minute at most.
+    private static let markAhead: Int64 = 60_000_000
+    /// As it is on disk; 0 where that is not certain.
+    private var idMark: Int64 = 0
 
     /// Opens or creates the database at `path`. `owner` names this node in leases.
     init(path: String, owner: String) throws(DatabaseError) {
@@ -45,6 +53,8 @@ final class SpoolStore {
             "UPDATE recipient SET state=?, reply_code=?, reply_enhanced=?, reply_text=?, relay=? WHERE message=? AND number=?")
         updateMessage = try database.prepare("UPDATE message SET due=?, attempts=attempts+1, lease_owner=NULL, lease_until=0 WHERE id=?")
         leaseMessage = try database.prepare("UPDATE message SET lease_owner=?, lease_until=? WHERE id=?")
+        delayMessage = try database.prepare("UPDATE message SET due=? WHERE id=?")
+        updateMark = try database.prepare("UPDATE id_mark SET id=max(id,?)")
         let columns = SpoolStore.messageColumns
         selectMessage = try database.prepare("SELECT \(columns) FROM message WHERE id=?")
         selectDue = try database.prepare("SELECT \(columns) FROM message WHERE lease_until=0 AND due<=? ORDER BY due LIMIT ?")
@@ -72,10 +82,16 @@ final class SpoolStore {
 
     func begin() throws(DatabaseError) { try database.execute("BEGIN IMMEDIATE") }
     func commit() throws(DatabaseError) { try database.execute("COMMIT") }
-    func rollback() { try? database.execute("ROLLBACK") }
+    /// SQLite rolls back by itself where it could not write, and then has nothing to roll back here.
+    func rollback() {
+        try? database.execute("ROLLBACK")
+        idMark = 0
+    }
 
-    /// Moves the log into the database and empties it, so that a stopped spool is one file.
-    func checkpoint() throws(DatabaseError) { try database.execute("PRAGMA wal_checkpoint(TRUNCATE)") }
+    /// Moves the log into the database and empties it, so that a stopped spool is one file; with the mark at `lastID` exactly.
+    func close(lastID: Int64) throws(DatabaseError) {
+        try database.execute("UPDATE id_mark SET id=\(lastID); PRAGMA wal_checkpoint(TRUNCATE)")
+    }
 
     /// A write that changes nothing.
     func touch() throws(DatabaseError) { try database.execute("PRAGMA user_version=\(SpoolSchema.version)") }
@@ -85,6 +101,7 @@ final class SpoolStore {
     /// `leased`: the caller works on it at once; else it is due now for whoever loads it.
     func insert(_ message: IncomingMessage, leased: Bool) throws(DatabaseError) {
         let id = message.id.rawValue
+        if id > idMark { try mark(id: id + SpoolStore.markAhead) }
         try insertMessage.bind(id).bind(message.envelope.sender?.description).bind(message.received.microseconds).bind(message.content.size)
             .bind(StoredMessage.Flags(message.envelope, bodyInFile: message.content.isFile).rawValue).bind(message.envelope.envelopeID)
             .bind(message.received.microseconds).bind(leased ? owner : nil).bind(leased ? SpoolStore.leaseForever : 0).run()
@@ -98,14 +115,21 @@ final class SpoolStore {
         if case .inline(let bytes) = message.content { try insertBody.bind(id).run(binding: bytes) }
     }
 
-    /// True if there was such a message.
-    @discardableResult
-    func delete(_ id: QueueID) throws(DatabaseError) -> Bool {
+    /// Promises that no id up to `id` is given out again, whatever the clock says after a restart.
+    func mark(id: Int64) throws(DatabaseError) {
+        try updateMark.bind(id).run()
+        idMark = id
+    }
+
+    enum Deletion { case none, withRow, withFile }
+
+    /// Whether there was such a message, and where its body was.
+    func delete(_ id: QueueID) throws(DatabaseError) -> Deletion {
         try deleteMessage.bind(id.rawValue).run()
-        let existed = database.changes > 0
+        guard database.changes > 0 else { return .none }
         try deleteRecipients.bind(id.rawValue).run()
         try deleteBody.bind(id.rawValue).run()
-        return existed
+        return database.changes > 0 ? .withRow : .withFile
     }
 
     func delete(_ id: QueueID, recipient number: Int) throws(DatabaseError) {
@@ -122,13 +146,11 @@ final class SpoolStore {
         try updateMessage.bind(due.microseconds).bind(id.rawValue).run()
     }
 
-    /// Makes what nobody works on due now: one message, or all. The number of messages.
+    /// Makes what nobody works on due now: one message, or `flushPage` of all. The number of messages.
     func makeDue(_ id: QueueID?, now: Timestamp) throws(DatabaseError) -> Int {
-        let condition = id == nil ? "" : " AND id=?"
-        let statement = try database.prepare("UPDATE message SET due=?1 WHERE lease_until=0 AND due>?1\(condition.replacing("?", with: "?2"))")
-        statement.bind(now.microseconds)
-        if let id { statement.bind(id.rawValue) }
-        try statement.run()
+        let chosen = id == nil ? "id IN (SELECT id FROM message WHERE lease_until=0 AND due>?1 LIMIT ?2)" : "id=?2 AND lease_until=0 AND due>?1"
+        try database.prepare("UPDATE message SET due=?1 WHERE \(chosen)")
+            .bind(now.microseconds).bind(id?.rawValue ?? Int64(SpoolStore.flushPage)).run()
         return database.changes
     }
 
@@ -139,8 +161,14 @@ final class SpoolStore {
 
     // MARK: Reading
 
-    /// At most `limit` messages that are due, oldest first, leased to this node.
-    func takeDue(now: Timestamp, limit: Int, octets: Int) throws(DatabaseError) -> [(StoredMessage, MessageContent)] {
+    struct Due: Sendable {
+        var messages: [(StoredMessage, MessageContent)] = []
+        var damaged: [QueueID] = []
+    }
+
+    /// At most `limit` messages that are due, oldest first, leased to this node. A damaged one is left where it is until
+    /// `lookAgain`: it must neither be lost nor hold up the others.
+    func takeDue(now: Timestamp, limit: Int, octets: Int, lookAgain: Timestamp) throws(DatabaseError) -> Due {
         var messages: [StoredMessage] = []
         var room = octets
         try selectDue.bind(now.microseconds).bind(limit).forEachRow { row in
@@ -151,12 +179,18 @@ final class SpoolStore {
             messages.append(message)
             return true
         }
-        return try messages.map { message throws(DatabaseError) in
-            try leaseMessage.bind(owner).bind(SpoolStore.leaseForever).bind(message.id.rawValue).run()
-            var message = message
-            message.recipients = try recipients(of: message.id)
-            return (message, try content(of: message))
+        var due = Due()
+        for var message in messages {
+            try addRecipients(to: &message)
+            if !message.isDamaged, let content = try content(of: message) {
+                try leaseMessage.bind(owner).bind(SpoolStore.leaseForever).bind(message.id.rawValue).run()
+                due.messages.append((message, content))
+            } else {
+                try delayMessage.bind(lookAgain.microseconds).bind(message.id.rawValue).run()
+                due.damaged.append(message.id)
+            }
         }
+        return due
     }
 
     /// When the next message that nobody works on is due.
@@ -178,9 +212,10 @@ final class SpoolStore {
         return count
     }
 
+    /// The greatest id that a message has or had, or a greater one.
     func greatestID() throws(DatabaseError) -> Int64 {
         var id: Int64 = 0
-        try database.prepare("SELECT max(id) FROM message").forEachRow { row in
+        try database.prepare("SELECT max(id, ifnull((SELECT max(id) FROM message), 0)) FROM id_mark").forEachRow { row in
             id = row.integer(0)
             return false
         }
@@ -193,7 +228,7 @@ final class SpoolStore {
             found = SpoolStore.message(row)
             return false
         }
-        found?.recipients = try recipients(of: id)
+        if found != nil { try addRecipients(to: &found!) }
         return found
     }
 
@@ -204,43 +239,47 @@ final class SpoolStore {
             messages.append(SpoolStore.message(row))
             return true
         }
-        for index in messages.indices { messages[index].recipients = try recipients(of: messages[index].id) }
+        for index in messages.indices { try addRecipients(to: &messages[index]) }
         return messages
     }
 
-    func content(of message: StoredMessage) throws(DatabaseError) -> MessageContent {
+    /// Nil: the row is missing.
+    func content(of message: StoredMessage) throws(DatabaseError) -> MessageContent? {
         if message.flags.contains(.bodyInFile) { return .file(path: bodyPath(message.id), size: message.size) }
         var bytes: ByteBuffer?
         try selectBody.bind(message.id.rawValue).forEachRow { row in
             bytes = row.blob(0)
             return false
         }
-        guard let bytes else { throw DatabaseError(code: 11, message: "the body of \(message.id) is missing") }
-        return .inline(bytes)
+        return bytes.map { .inline($0) }
     }
 
     /// Where the bodies lie that are too large for a row.
     var bodyDirectory = ""
     func bodyPath(_ id: QueueID) -> String { "\(bodyDirectory)/\(id)" }
 
-    private func recipients(of id: QueueID) throws(DatabaseError) -> [StoredRecipient] {
-        var recipients: [StoredRecipient] = []
-        try selectRecipients.bind(id.rawValue).forEachRow { row in
-            if let recipient = SpoolStore.recipient(row) { recipients.append(recipient) }
+    private func addRecipients(to message: inout StoredMessage) throws(DatabaseError) {
+        try selectRecipients.bind(message.id.rawValue).forEachRow { row in
+            if let recipient = SpoolStore.recipient(row) { message.recipients.append(recipient) } else { message.isDamaged = true }
             return true
         }
-        return recipients
     }
 
     private static func message(_ row: borrowing Database.Row) -> StoredMessage {
-        StoredMessage(
-            id: QueueID(rawValue: row.integer(0)), sender: row.text(1).flatMap { Address($0) }, received: Timestamp(microseconds: row.integer(2)),
+        let sender = row.text(1).map { Address($0) }
+        var message = StoredMessage(
+            id: QueueID(rawValue: row.integer(0)), sender: sender ?? nil, received: Timestamp(microseconds: row.integer(2)),
             size: Int(row.integer(3)), flags: StoredMessage.Flags(rawValue: row.integer(4)), envelopeID: row.text(5),
             due: Timestamp(microseconds: row.integer(6)), attempts: Int(row.integer(7)), isLeased: row.integer(8) != 0, recipients: [])
+        // Not the null sender: who takes it for that would never send a report.
+        message.isDamaged = sender == .some(nil)
+        return message
     }
 
     private static func recipient(_ row: borrowing Database.Row) -> StoredRecipient? {
-        guard let original = row.text(1).flatMap({ Address($0) }), let address = row.text(2).flatMap({ Address($0) }) else { return nil }
+        guard let original = row.text(1).flatMap({ Address($0) }), let address = row.text(2).flatMap({ Address($0) }),
+            let state = StoredRecipient.State(rawValue: row.integer(6))
+        else { return nil }
         let target: RecipientTarget = if let user = row.text(3) { .mailbox(user: user, address: address) } else { .remote(address) }
         let queued = QueuedRecipient(
             number: Int(row.integer(0)), original: original, target: target, notify: Notify(rawValue: UInt8(truncatingIfNeeded: row.integer(4))),
@@ -250,6 +289,6 @@ final class SpoolStore {
             let lines = (row.text(9) ?? "").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
             reply = Reply(UInt16(truncatingIfNeeded: row.integer(7)), row.text(8).flatMap { EnhancedCode($0) }, lines: lines)
         }
-        return StoredRecipient(recipient: queued, state: .init(rawValue: row.integer(6)) ?? .pending, reply: reply, relay: row.text(10))
+        return StoredRecipient(recipient: queued, state: state, reply: reply, relay: row.text(10))
     }
 }

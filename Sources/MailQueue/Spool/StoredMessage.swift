@@ -32,6 +32,8 @@ package struct StoredMessage: Sendable {
     package var attempts: Int
     package var isLeased: Bool
     package var recipients: [StoredRecipient]
+    /// Something in its rows could not be read, and is missing here. Such a message is kept, and never tried.
+    package var isDamaged = false
 
     /// The yes-or-no facts of a message, in one column.
     package struct Flags: OptionSet, Sendable {

@@ -1,4 +1,5 @@
-// Diagnostics for machines: a JSON array, and the workflow commands that GitHub shows beside the lines of a change.
+// Diagnostics for machines: a JSON array, SARIF 2.1.0 (OASIS) for code scanning, and the workflow commands that GitHub shows
+// beside the lines of a change.
 
 package enum DiagnosticReport {
     /// An array of objects: `file`, `line`, `column`, `end_column`, `severity`, `code`, `message`, `hint`; what is unknown is null.
@@ -19,6 +20,52 @@ package enum DiagnosticReport {
         ).text
     }
 
+    /// A SARIF log of one run, with the closed list of codes as its rules.
+    package static func sarif(_ diagnostics: [Diagnostic]) -> String {
+        let rules = Diagnostic.Code.allCases.map { code in
+            JSON.object([("id", .string(code.rawValue)), ("shortDescription", message(code.meaning))])
+        }
+        let run: [(String, JSON)] = [
+            ("tool", .object([("driver", .object([("name", .string("valija")), ("rules", .array(rules))]))])),
+            ("columnKind", .string("unicodeCodePoints")),
+            ("results", .array(diagnostics.map(result))),
+        ]
+        return JSON.object([
+            ("$schema", .string("https://json.schemastore.org/sarif-2.1.0.json")), ("version", .string("2.1.0")), ("runs", .array([.object(run)])),
+        ]).text
+    }
+
+    private static func result(_ diagnostic: Diagnostic) -> JSON {
+        var place: [(String, JSON)] = [("artifactLocation", .object([("uri", .string(percentEncoded(diagnostic.file)))]))]
+        if let position = diagnostic.position {
+            var region: [(String, JSON)] = [("startLine", .int(position.line)), ("startColumn", .int(position.column))]
+            if let end = diagnostic.endColumn { region.append(("endColumn", .int(end))) }
+            place.append(("region", .object(region)))
+        }
+        return .object([
+            ("ruleId", .string(diagnostic.code.rawValue)), ("level", .string(diagnostic.severity.rawValue)),
+            ("message", message(withHint(diagnostic))),
+            ("locations", .array([.object([("physicalLocation", .object(place))])])),
+        ])
+    }
+
+    private static func message(_ text: String) -> JSON { .object([("text", .string(text))]) }
+
+    private static func withHint(_ diagnostic: Diagnostic) -> String {
+        diagnostic.message + (diagnostic.hint.map { " (hint: \($0))" } ?? "")
+    }
+
+    /// RFC 3986 §2.3 unreserved characters and the slash stay as they are.
+    private static func percentEncoded(_ path: String) -> String {
+        path.utf8.map { byte in
+            let scalar = Unicode.Scalar(byte)
+            if scalar.isASCII, scalar.properties.isAlphabetic || scalar.properties.numericType != nil || "-._~/".unicodeScalars.contains(scalar) {
+                return String(scalar)
+            }
+            return "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+        }.joined()
+    }
+
     /// `::error file=mail.yaml,line=12,col=9,title=dangling-target::…`, a line for each.
     package static func github(_ diagnostics: [Diagnostic]) -> String {
         diagnostics.map { diagnostic in
@@ -26,8 +73,7 @@ package enum DiagnosticReport {
             if let position = diagnostic.position { properties += ["line=\(position.line)", "col=\(position.column)"] }
             if let end = diagnostic.endColumn { properties.append("endColumn=\(end)") }
             properties.append("title=\(diagnostic.code.rawValue)")
-            let text = diagnostic.message + (diagnostic.hint.map { " (hint: \($0))" } ?? "")
-            return "::\(diagnostic.severity.rawValue) \(properties.joined(separator: ","))::\(escaped(text, property: false))\n"
+            return "::\(diagnostic.severity.rawValue) \(properties.joined(separator: ","))::\(escaped(withHint(diagnostic), property: false))\n"
         }.joined()
     }
 

@@ -107,11 +107,13 @@ private struct Writer {
 
     mutating func words() {
         page += "## Types\n\n| type | forms |\n| --- | --- |\n"
-        // A choice names its own values in its type, and an integer's range is its key's.
-        for (name, forms) in seenWords.sorted(by: { $0.key < $1.key }) where !forms.hasPrefix("one of: ") && !forms.hasPrefix("the only") && !name.hasPrefix("integer") {
-            page += "| \(name) | \(forms) |\n"
-        }
+        for (name, forms) in seenWords.sorted(by: { $0.key < $1.key }) where !namesItsForms(name, forms) { page += "| \(name) | \(forms) |\n" }
         page += "\nUnquoted, YAML takes `no`, `yes`, `on` and `off` for truth values: a user of such a name needs quotes.\n\n"
+    }
+
+    /// A choice's type is its values, an integer's its range.
+    private func namesItsForms(_ name: String, _ forms: String) -> Bool {
+        forms.hasPrefix("one of: ") || forms.hasPrefix("the only ") || name.hasPrefix("integer ")
     }
 
     mutating func targets() {

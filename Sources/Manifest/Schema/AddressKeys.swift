@@ -14,7 +14,8 @@ enum DomainKeys {
         "addresses", addressTable, example: "{info: [alice, bob], \"*\": alice}", postfix: "virtual_alias_maps",
         "Of a virtual domain: each address and where it leads; `\"*\"` is every other address.")
     static let via = Key(
-        "via", .nextHop, defaultNote: "by MX records", example: "\"[192.0.2.25]:25\"", postfix: "transport_maps", "Of a relay domain: the host that gets its mail.")
+        "via", .nextHop, defaultNote: "by MX records", example: "\"[192.0.2.25]:25\"", postfix: "transport_maps",
+        "Of a relay domain: the host that gets its mail.")
     static let recipients = Key(
         "recipients", Syntax<[Located<String>]>.list(of: .aliasName), defaultNote: "every address", example: "[office, warehouse]",
         postfix: "relay_recipient_maps", "Of a relay domain: the addresses that exist, each without its domain.")

@@ -59,7 +59,7 @@ enum ManifestSchema {
             domains: section.value(domains, &findings).value,
             users: users?.value ?? [],
             aliases: aliases?.value ?? [],
-            addressExtension: section.optional(addressExtension, &findings).map { Located($0.value, at: $0.position, endColumn: $0.endColumn) } ?? Located(nil),
+            addressExtension: addressExtension(section, &findings),
             networks: section.value(networks, &findings),
             relayhost: section.optional(relayhost, &findings),
             limits: section.value(limits, &findings).value,
@@ -67,6 +67,11 @@ enum ManifestSchema {
             listen: section.value(listen, &findings).value,
             queue: section.value(queue, &findings).value,
             logging: section.value(logging, &findings).value)
+    }
+
+    private static func addressExtension(_ section: Section, _ findings: inout Findings) -> Located<Character?> {
+        guard let separator = section.optional(addressExtension, &findings) else { return Located(nil) }
+        return Located(separator.value, at: separator.position, endColumn: separator.endColumn)
     }
 }
 
@@ -122,9 +127,11 @@ enum TLSKeys {
         "certificate", Syntax<String>.path.form, example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files", advice: remove,
         "The server's certificate with its chain, in PEM.")
     static let key = PlannedKey(
-        "key", Syntax<String>.path.form, example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", advice: remove, "The certificate's private key, in PEM.")
+        "key", Syntax<String>.path.form, example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", advice: remove,
+        "The certificate's private key, in PEM.")
     static let certificates = PlannedKey(
-        "certificates", .anything("mapping from domain to certificate and key"), example: "{example.net: {certificate: …, key: …}}", postfix: "tls_server_sni_maps", advice: remove,
+        "certificates", .anything("mapping from domain to certificate and key"),
+        example: "{example.net: {certificate: …, key: …}}", postfix: "tls_server_sni_maps", advice: remove,
         "Certificates of single domains (SNI).")
 
     static let syntax = Syntax<Level>.section([level, certificate, key, certificates]) { section, findings in section.value(level, &findings).value }
@@ -182,7 +189,9 @@ enum QueueKeys {
     static let directory = Key(
         "directory", .path, default: "/var/spool/valija", example: "/var/spool/valija", postfix: "queue_directory",
         "Where accepted mail waits until it is delivered; must survive a restart.")
-    static let retry = Key("retry", RetryKeys.syntax, default: "{}", example: "{minimum: 5m, maximum: 4h}", "When a delivery that failed for now is tried again.")
+    static let retry = Key(
+        "retry", RetryKeys.syntax, default: "{}", example: "{minimum: 5m, maximum: 4h}",
+        "When a delivery that failed for now is tried again.")
     static let lifetime = Key(
         "lifetime", .duration(), default: "5d", example: "3d", postfix: "maximal_queue_lifetime", "How long delivery is tried before the sender gets a report.")
     static let bounceLifetime = Key(

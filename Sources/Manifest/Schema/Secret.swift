@@ -2,8 +2,10 @@
 
 enum Secret {
     private static let advice = "it comes with the keys that hold secrets"
-    private static let file = PlannedKey("file", Syntax<String>.path.form, example: "/run/secrets/alice", advice: advice, "The file that holds the secret in its first line.")
-    private static let env = PlannedKey("env", Syntax<String>.text.form, example: "ALICE_PASSWORD", advice: advice, "The environment variable that holds the secret.")
+    private static let file = PlannedKey(
+        "file", Syntax<String>.path.form, example: "/run/secrets/alice", advice: advice, "The file that holds the secret in its first line.")
+    private static let env = PlannedKey(
+        "env", Syntax<String>.text.form, example: "ALICE_PASSWORD", advice: advice, "The environment variable that holds the secret.")
 
     private static let word = Word(
         name: "secret", noun: "a secret", forms: "the secret itself, or where it is: {file: PATH} or {env: NAME}", json: [("type", .string("string"))])

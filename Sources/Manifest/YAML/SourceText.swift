@@ -12,7 +12,7 @@ enum SourceText {
     /// The text without a byte order mark; nil after an error.
     static func checked(_ bytes: [UInt8], _ findings: inout Findings) -> ArraySlice<UInt8>? {
         guard bytes.count <= largest else {
-            findings.error(.tooLarge, "the file has \(bytes.count) octets; a manifest may have \(largest)", at: nil)
+            findings.error(.tooLarge, "the file is larger than a manifest may be: \(largest) octets", at: nil)
             return nil
         }
         if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
@@ -74,11 +74,13 @@ enum SourceText {
         let digits = String(scalar.value, radix: 16, uppercase: true)
         let name = "U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
         let span = Span(start: position(of: index, in: bytes), endColumn: nil)
-        let isLineEnd = [0x85, 0x2028, 0x2029].contains(scalar.value)
-        findings.error(
-            .forbiddenCharacter,
-            isLineEnd ? "\(name) ends a line for YAML but not for editors" : scalar == "\0" ? "a NUL octet in the text" : "the control character \(name) in the text",
-            at: span, hint: "remove it, or write it as an escape within double quotes")
+        let message =
+            switch scalar.value {
+            case 0: "a NUL octet in the text"
+            case 0x85, 0x2028, 0x2029: "\(name) ends a line for YAML but not for editors"
+            default: "the control character \(name) in the text"
+            }
+        findings.error(.forbiddenCharacter, message, at: span, hint: "remove it, or write it as an escape within double quotes")
     }
 
     private static func position(of index: Int, in bytes: [UInt8]) -> SourcePosition {

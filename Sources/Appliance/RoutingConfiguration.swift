@@ -1,0 +1,47 @@
+// From the manifest to what the router and the policy are told.
+
+internal import MailSyntax
+internal import Manifest
+internal import Policy
+internal import Routing
+
+func routerConfiguration(_ system: MailSystem) -> Router.Configuration {
+    Router.Configuration(
+        manifest: system.fileName, origin: system.origin.value,
+        // The manifest admits only characters of ASCII here.
+        extensionDelimiter: system.addressExtension.value?.asciiValue,
+        domains: system.domains.map { domain in
+            Router.MailDomain(domain.name.value, line: domain.name.position?.line, kind: kind(domain.kind))
+        },
+        users: system.users.map { user in
+            Router.User(
+                user.name.value, line: user.name.position?.line, forward: user.forward.map { target($0.value) }, keepsCopy: user.keepCopy)
+        },
+        aliases: system.aliases.map { Router.Entry($0.name.value, line: $0.name.position?.line, targets: $0.targets.map { target($0.value) }) },
+        relayhost: system.relayhost?.value)
+}
+
+func policyConfiguration(_ system: MailSystem) -> AccessPolicy.Configuration {
+    AccessPolicy.Configuration(
+        manifest: system.fileName, networks: system.networks.value, networksLine: system.networks.position?.line)
+}
+
+private func kind(_ kind: MailSystem.MailDomain.Kind) -> Router.MailDomain.Kind {
+    switch kind {
+    case .local: .local
+    case .virtual(let addresses, let catchAll): .virtual(addresses.map(entry), catchAll: catchAll.map(entry))
+    case .relay(let via, let recipients):
+        .relay(via: via?.value, recipients: recipients?.map { Router.Recipient($0.value, line: $0.position?.line) })
+    }
+}
+
+private func entry(_ address: MailSystem.VirtualAddress) -> Router.Entry {
+    Router.Entry(address.localPart.value, line: address.localPart.position?.line, targets: address.targets.map { target($0.value) })
+}
+
+private func target(_ target: MailSystem.Target) -> Router.Target {
+    switch target {
+    case .name(let name): .name(name)
+    case .address(let address): .address(address)
+    }
+}

@@ -1,0 +1,368 @@
+import DNS
+import MailQueue
+import MailSyntax
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import SMTP
+import Testing
+
+@testable import Delivery
+
+/// What was reported, in short: `1/0 delivered 250 2.0.0 taken`.
+private final class Reports: Sendable {
+    private let box = NIOLockedValueBox<[(line: String, relay: String)]>([])
+
+    func add(_ report: DeliveryReport) {
+        let text =
+            switch report.outcome {
+            case .delivered(let reply, let passesOnDSN): "delivered\(passesOnDSN ? " with DSN" : "") \(reply.summary)"
+            case .deferred(let reply): "deferred \(reply.summary)"
+            case .failed(let reply): "failed \(reply.summary)"
+            }
+        box.withLockedValue { $0.append(("\(report.id)/\(report.recipient.number) \(text)", report.relay)) }
+    }
+
+    /// Sorted: the order between recipients is of no meaning.
+    var lines: [String] { box.withLockedValue { $0.map(\.line) }.sorted() }
+    var relays: Set<String> { Set(box.withLockedValue { $0.map(\.relay) }) }
+}
+
+@Suite("SMTP agent")
+struct SMTPAgentTests {
+    private static let names = NameTable(hosts: [
+        Domain("peer.example")!: .found([IPAddress("127.0.0.1")!]),
+        Domain("down.example")!: .failure(reason: "SERVFAIL"),
+    ])
+
+    private func agent(_ names: NameTable = names, change: (inout SMTPAgent.Limits) -> Void = { _ in }) -> SMTPAgent {
+        var limits = SMTPAgent.Limits()
+        change(&limits)
+        return SMTPAgent(
+            configuration: SMTPAgent.Configuration(hostname: Domain("me.example")!, limits: limits), resolver: names,
+            group: .singletonMultiThreadedEventLoopGroup, threadPool: .singleton)
+    }
+
+    private func request(
+        _ id: Int64, to recipients: [String] = ["b@you.example"], content: MessageContent = .inline(ByteBuffer(string: "Subject: x\r\n\r\nx\r\n"))
+    ) -> DeliveryRequest {
+        DeliveryRequest(
+            id: QueueID(rawValue: id), sender: Address("a@me.example"), body: .sevenBit, isInternationalized: false,
+            returnContent: nil, envelopeID: nil, received: Timestamp(seconds: 0), content: content,
+            recipients: recipients.enumerated().map { number, text in
+                let address = Address(text)!
+                return QueuedRecipient(number: number, original: address, target: .remote(address), notify: .unspecified, originalRecipient: nil)
+            })
+    }
+
+    private func deliver(_ batch: [DeliveryRequest], to hop: NextHop, by agent: SMTPAgent? = nil) async -> Reports {
+        let reports = Reports()
+        await (agent ?? self.agent()).deliver(batch, to: .nextHop(hop)) { reports.add($0) }
+        return reports
+    }
+
+    // MARK: Servers of all kinds
+
+    @Test(
+        "a message reaches every kind of server",
+        arguments: [["PIPELINING", "SIZE", "8BITMIME"], ["SIZE 100000"], [], nil] as [[String]?])
+    func delivers(extensions: [String]?) async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: extensions) }
+        let reports = await deliver([request(1), request(2)], to: peer.hop)
+        #expect(reports.lines == ["1/0 delivered 250 2.0.0 taken", "2/0 delivered 250 2.0.0 taken"])
+        #expect(reports.relays == [peer.relay])
+        #expect(peer.heard.contents == ["Subject: x\r\n\r\nx\r\n", "Subject: x\r\n\r\nx\r\n"])
+        #expect(peer.heard.connections == 1)
+        #expect(peer.heard.commands.first == "EHLO me.example")
+        #expect(peer.heard.commands.contains("HELO me.example") == (extensions == nil))
+    }
+
+    @Test("with PIPELINING, the commands of a message come in one write")
+    func pipelining() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: ["PIPELINING"]) }
+        _ = await deliver([request(1, to: ["b@you.example", "c@you.example"])], to: peer.hop)
+        #expect(peer.heard.reads.contains("MAIL FROM:<a@me.example>\r\nRCPT TO:<b@you.example>\r\nRCPT TO:<c@you.example>\r\nDATA\r\n"))
+    }
+
+    @Test("each recipient gets the reply that is its own", arguments: [["PIPELINING"], []])
+    func mixedReplies(extensions: [String]) async throws {
+        let peer = try await ScriptedPeer { _, event in
+            switch event {
+            case .command("RCPT TO:<bad@you.example>"): .reply("550 5.1.1 nobody")
+            case .command("RCPT TO:<full@you.example>"): .reply("452 4.2.2 full")
+            default: ScriptedPeer.reply(to: event, offering: extensions)
+            }
+        }
+        let reports = await deliver([request(1, to: ["bad@you.example", "b@you.example", "full@you.example"])], to: peer.hop)
+        #expect(reports.lines == ["1/0 failed 550 5.1.1 nobody", "1/1 delivered 250 2.0.0 taken", "1/2 deferred 452 4.2.2 full"])
+    }
+
+    @Test("a batch goes on after a message that nobody wanted", arguments: [["PIPELINING"], []])
+    func refusedThenTaken(extensions: [String]) async throws {
+        let peer = try await ScriptedPeer { _, event in
+            event == .command("RCPT TO:<bad@you.example>")
+                ? .reply("550 5.1.1 nobody") : ScriptedPeer.reply(to: event, offering: extensions)
+        }
+        let reports = await deliver([request(1, to: ["bad@you.example"]), request(2)], to: peer.hop)
+        #expect(reports.lines == ["1/0 failed 550 5.1.1 nobody", "2/0 delivered 250 2.0.0 taken"])
+        #expect(peer.heard.connections == 1)
+    }
+
+    @Test("more than 100 recipients go in several transactions, each reported once")
+    func manyRecipients() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: ["PIPELINING"]) }
+        let reports = await deliver([request(1, to: (0..<250).map { "r\($0)@you.example" })], to: peer.hop)
+        #expect(Set(reports.lines).count == 250)
+        #expect(reports.lines.count == 250)
+        #expect(peer.heard.contents.count == 3)
+    }
+
+    // MARK: Content
+
+    @Test("content with dots at the beginning of lines arrives as it was", arguments: [false, true])
+    func dots(fromFile: Bool) async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: ["PIPELINING"]) }
+        let text = "Subject: dots\r\n\r\n.\r\n..\r\n.a\r\nb.\r\n.\r\n"
+        let file = try TemporaryFile(text)
+        let content: MessageContent = fromFile ? .file(path: file.path, size: text.utf8.count) : .inline(ByteBuffer(string: text))
+        let reports = await deliver([request(1, content: content)], to: peer.hop)
+        #expect(reports.lines == ["1/0 delivered 250 2.0.0 taken"])
+        #expect(peer.heard.contents == [text])
+    }
+
+    @Test("a large file is streamed whole")
+    func largeFile() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: ["SIZE", "8BITMIME"]) }
+        let text = "Subject: large\r\n\r\n" + String(repeating: ".line of a large message, \u{E9}\r\n", count: 20_000)
+        let file = try TemporaryFile(text)
+        let reports = await deliver([request(1, content: .file(path: file.path, size: text.utf8.count))], to: peer.hop)
+        #expect(reports.lines == ["1/0 delivered 250 2.0.0 taken"])
+        #expect(peer.heard.contents == [text])
+        #expect(peer.heard.commands.contains("MAIL FROM:<a@me.example> SIZE=\(text.utf8.count) BODY=8BITMIME"))
+    }
+
+    @Test("a file that cannot be read defers its message and no other")
+    func missingFile() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: []) }
+        let reports = await deliver([request(1, content: .file(path: "/nonexistent/1", size: 10)), request(2)], to: peer.hop)
+        #expect(
+            reports.lines == [
+                "1/0 deferred 451 4.3.0 the message could not be read: No such file or directory", "2/0 delivered 250 2.0.0 taken",
+            ])
+    }
+
+    @Test("8-bit content is not sent to a server without 8BITMIME")
+    func eightBit() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: []) }
+        let reports = await deliver([request(1, content: .inline(ByteBuffer(string: "\r\n\u{E9}\r\n")))], to: peer.hop)
+        #expect(reports.lines == ["1/0 failed 554 5.6.3 8-bit content, but 8BITMIME was not offered by host 127.0.0.1[127.0.0.1]"])
+    }
+
+    // MARK: Connections
+
+    @Test("the next batch to the same place uses the connection of the last")
+    func reuse() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: ["PIPELINING"]) }
+        let agent = agent()
+        _ = await deliver([request(1)], to: peer.hop, by: agent)
+        let reports = await deliver([request(2)], to: peer.hop, by: agent)
+        #expect(reports.lines == ["2/0 delivered 250 2.0.0 taken"])
+        #expect(peer.heard.connections == 1)
+        #expect(peer.heard.contents.count == 2)
+        agent.close()
+    }
+
+    @Test("an idle connection that the server closed is replaced, and the message not deferred", arguments: [true, false])
+    func staleConnection(politely: Bool) async throws {
+        let mails = NIOLockedValueBox(0)
+        let peer = try await ScriptedPeer { _, event in
+            if case .command(let line) = event, line.hasPrefix("MAIL"), mails.withLockedValue({ $0 += 1; return $0 == 2 }) {
+                return politely ? .replyAndClose("421 4.4.2 idle too long") : .close
+            }
+            return ScriptedPeer.reply(to: event, offering: [])
+        }
+        let agent = agent()
+        _ = await deliver([request(1)], to: peer.hop, by: agent)
+        let reports = await deliver([request(2)], to: peer.hop, by: agent)
+        #expect(reports.lines == ["2/0 delivered 250 2.0.0 taken"])
+        #expect(peer.heard.connections == 2)
+    }
+
+    @Test("a connection carries no more messages than its limit")
+    func messagesPerConnection() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: ["PIPELINING"]) }
+        let reports = await deliver((1...5).map { request($0) }, to: peer.hop, by: agent { $0.messagesPerConnection = 2 })
+        #expect(reports.lines.count == 5)
+        #expect(reports.lines.allSatisfy { $0.hasSuffix("delivered 250 2.0.0 taken") })
+        #expect(peer.heard.connections == 3)
+    }
+
+    @Test("an idle connection is left with QUIT after a while")
+    func idleEnds() async throws {
+        let left = NIOLockedValueBox(false)
+        let peer = try await ScriptedPeer { _, event in
+            if event == .command("QUIT") { left.withLockedValue { $0 = true } }
+            return ScriptedPeer.reply(to: event, offering: [])
+        }
+        _ = await deliver([request(1)], to: peer.hop, by: agent { $0.idle = .milliseconds(1) })
+        while !left.withLockedValue({ $0 }) { try await Task.sleep(for: .milliseconds(1)) }
+        #expect(peer.heard.commands.last == "QUIT")
+    }
+
+    // MARK: Trouble
+
+    @Test("421 amid a message defers it, and the rest goes over a new connection")
+    func shutdownAmid() async throws {
+        let peer = try await ScriptedPeer { connection, event in
+            if connection == 1, case .command(let line) = event, line.hasPrefix("RCPT") { return .replyAndClose("421 4.3.2 shutting down") }
+            return ScriptedPeer.reply(to: event, offering: [])
+        }
+        let reports = await deliver([request(1, to: ["b@you.example", "c@you.example"]), request(2)], to: peer.hop)
+        #expect(
+            reports.lines == [
+                "1/0 deferred 421 4.3.2 shutting down", "1/1 deferred 421 4.3.2 shutting down", "2/0 delivered 250 2.0.0 taken",
+            ])
+        #expect(peer.heard.connections == 2)
+    }
+
+    @Test("a connection lost in the content defers the message", arguments: [false, true])
+    func lostInContent(fromFile: Bool) async throws {
+        let peer = try await ScriptedPeer { _, event in
+            event == .command("DATA") ? .closeInContent : ScriptedPeer.reply(to: event, offering: ["PIPELINING"])
+        }
+        let text = String(repeating: "line\r\n", count: 1_000_000)
+        let file = try TemporaryFile(text)
+        let reports = await deliver(
+            [request(1, content: fromFile ? .file(path: file.path, size: text.utf8.count) : .inline(ByteBuffer(string: text)))], to: peer.hop)
+        #expect(reports.lines.count == 1)
+        #expect(reports.lines[0].hasPrefix("1/0 deferred 451 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending"))
+    }
+
+    @Test("a server that does not answer in time defers the message", arguments: ["greeting", "EHLO", "MAIL", "DATA", "dot"])
+    func slow(phase: String) async throws {
+        let peer = try await ScriptedPeer { _, event in
+            switch event {
+            case .connected where phase == "greeting", .content where phase == "dot": .silence
+            case .command(let line) where line.hasPrefix(phase): .silence
+            default: ScriptedPeer.reply(to: event, offering: [])
+            }
+        }
+        let short = agent {
+            $0.timeouts.greeting = .milliseconds(50)
+            $0.timeouts.hello = .milliseconds(50)
+            $0.timeouts.mail = .milliseconds(50)
+            $0.timeouts.data = .milliseconds(50)
+            $0.timeouts.endOfData = .milliseconds(50)
+        }
+        let reports = await deliver([request(1), request(2)], to: peer.hop, by: short)
+        #expect(reports.lines.count == 2)
+        for line in reports.lines { #expect(line.contains("deferred 451 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while")) }
+    }
+
+    @Test("nobody at the port: deferred, and said how")
+    func refused() async throws {
+        let peer = try await ScriptedPeer { _, _ in .silence }
+        try await peer.stop()
+        let reports = await deliver([request(1)], to: peer.hop)
+        #expect(reports.lines == ["1/0 deferred 451 4.4.1 connect to \(peer.relay): Connection refused"])
+        #expect(reports.relays == [peer.relay])
+    }
+
+    @Test("a connection that is not answered is reported as Postfix reports it")
+    func connectTimeout() {
+        let target = Target(host: "mx.example.net", address: IPAddress("192.0.2.1")!, port: 25)
+        #expect(
+            SMTPAgent.connectFailure(target, ChannelError.connectTimeout(.seconds(30))).summary
+                == "451 4.4.1 connect to mx.example.net[192.0.2.1]:25: Connection timed out")
+    }
+
+    @Test("a server that speaks something else")
+    func garbage() async throws {
+        let peer = try await ScriptedPeer { _, _ in .reply("HTTP/1.1 400 Bad Request") }
+        let reports = await deliver([request(1)], to: peer.hop)
+        #expect(reports.lines.count == 1)
+        #expect(reports.lines[0].hasPrefix("1/0 deferred 451 4.5.0 protocol error: host 127.0.0.1[127.0.0.1] sent"))
+    }
+
+    @Test("a cancelled delivery ends, and reports what it left")
+    func cancelled() async throws {
+        let begun = AsyncStream.makeStream(of: Void.self)
+        let peer = try await ScriptedPeer { _, event in
+            if case .content = event {
+                begun.continuation.yield()
+                return .silence
+            }
+            return ScriptedPeer.reply(to: event, offering: [])
+        }
+        let reports = Reports()
+        let agent = agent { $0.grace = .milliseconds(10) }
+        let batch = [request(1), request(2)]
+        let task = Task { await agent.deliver(batch, to: .nextHop(peer.hop)) { reports.add($0) } }
+        for await _ in begun.stream { break }
+        task.cancel()
+        await task.value
+        let stopped = "deferred 451 4.3.2 delivery was stopped: the server is shutting down"
+        #expect(reports.lines == ["1/0 \(stopped)", "2/0 \(stopped)"])
+    }
+
+    @Test("cancelled before it began, a delivery reports all as deferred")
+    func cancelledBefore() async throws {
+        let peer = try await ScriptedPeer { _, _ in .silence }
+        let reports = Reports()
+        let agent = agent()
+        let batch = [request(1)]
+        let task = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            await agent.deliver(batch, to: .nextHop(peer.hop)) { reports.add($0) }
+        }
+        await task.value
+        #expect(reports.lines == ["1/0 deferred 451 4.3.2 delivery was stopped: the server is shutting down"])
+    }
+
+    // MARK: Names
+
+    @Test("the next address is tried where one does not answer or does not want us", arguments: ["220 wants more", "554 5.7.1 go away", "421 busy"])
+    func nextAddress(greeting: String) async throws {
+        // Linux answers on all of 127.0.0.0/8, but the peer listens at 127.0.0.1 only; so order decides.
+        let peer = try await ScriptedPeer { connection, event in
+            if connection == 1, greeting != "220 wants more", event == .connected { return .replyAndClose(greeting) }
+            return ScriptedPeer.reply(to: event, offering: [])
+        }
+        let first = greeting == "220 wants more" ? "127.0.0.2" : "127.0.0.1"
+        let names = NameTable(
+            hosts: [
+                Domain("one.example")!: .found([IPAddress(first)!]), Domain("two.example")!: .found([IPAddress("::1")!, IPAddress("127.0.0.1")!]),
+            ],
+            exchangers: [
+                Domain("you.example")!: .found(
+                    .hosts([
+                        MailExchanger(preference: 20, host: Domain("two.example")!), MailExchanger(preference: 10, host: Domain("one.example")!),
+                    ]))
+            ])
+        let hop = NextHop(host: .mailExchangers(of: Domain("you.example")!), port: peer.port)
+        let reports = await deliver([request(1)], to: hop, by: agent(names))
+        if greeting == "220 wants more" {
+            #expect(reports.lines == ["1/0 delivered 250 2.0.0 taken"])
+            #expect(reports.relays == ["two.example[127.0.0.1]:\(peer.port)"])
+        } else {
+            // 127.0.0.1 is one address, however many names lead to it, and it is tried once; ::1 refuses.
+            #expect(reports.lines.count == 1)
+            #expect(reports.lines[0].hasPrefix("1/0 deferred 4"))
+        }
+    }
+
+    @Test("a host name in brackets is looked up")
+    func hostName() async throws {
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: []) }
+        let reports = await deliver([request(1)], to: NextHop("[peer.example]:\(peer.port)")!)
+        #expect(reports.lines == ["1/0 delivered 250 2.0.0 taken"])
+        #expect(reports.relays == ["peer.example[127.0.0.1]:\(peer.port)"])
+    }
+
+    @Test("a name that cannot be found is reported without a relay")
+    func unknownHost() async {
+        let reports = await deliver([request(1)], to: NextHop("[missing.example]")!)
+        #expect(reports.lines == ["1/0 failed 550 5.4.4 host missing.example not found"])
+        #expect(reports.relays == ["none"])
+    }
+}
