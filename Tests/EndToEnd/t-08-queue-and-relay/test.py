@@ -3,6 +3,7 @@
 import email
 import email.policy
 import json
+import os
 import subprocess
 import time
 
@@ -26,7 +27,8 @@ def _():
     port = free_port()
     dump = SCRATCH / "dump"
     dump.mkdir()
-    sink = subprocess.Popen(["smtp-sink", "-d", f"{dump}/m.", f"127.0.0.1:{port}", "100"], stderr=subprocess.DEVNULL)
+    as_root = ["-u", "root"] if os.geteuid() == 0 else []
+    sink = subprocess.Popen(["smtp-sink", *as_root, "-d", f"{dump}/m.", f"127.0.0.1:{port}", "100"], stderr=subprocess.DEVNULL)
     try:
         with Server(relayhost=f"[127.0.0.1]:{port}") as server:
             sent = message("relayed", "one\r\n.\r\n..\r\ntwo\r\n")
