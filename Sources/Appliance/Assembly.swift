@@ -57,7 +57,7 @@ package struct Assembly {
         let router = Router(routerConfiguration(system))
         let scheduler = try scheduler(spool, router, group, threads)
         let smtp = SMTPService(
-            configuration: smtpConfiguration(router), queue: scheduler, log: log, threads: threads, now: Timestamp.now, hasSpace: space.hasEnough)
+            configuration: smtpConfiguration(router), queue: scheduler, log: log, threads: threads, now: Timestamp.now, hasRoom: space.hasRoom)
         let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: system.file, started: started)
         let control = ControlRoutes(scheduler: scheduler, threads: threads)
 

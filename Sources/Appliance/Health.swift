@@ -58,7 +58,7 @@ final class Health: Sendable {
     private func checks() async -> [Check] {
         let (isListening, isStopping) = state.withLockedValue { ($0.isListening, $0.isStopping) }
         await space.refresh()
-        let spoolFault: String? = if let fault = await scheduler.spool.probe() { fault.reason } else if space.isShort { space.shortage } else { nil }
+        let spoolFault: String? = if let fault = space.fault { fault } else { await scheduler.spool.probe()?.reason }
         return [
             Check(name: "spool", fault: spoolFault),
             Check(name: "listeners", fault: isStopping ? "stopping" : isListening ? nil : "not listening yet"),
@@ -127,6 +127,8 @@ private func processFigures() -> (resident: Int, descriptors: Int) {
 final class SpoolSpace: Sendable {
     private struct State {
         var free: Int
+        /// The spool that is open still lies where its name leads.
+        var isInPlace: Bool
         var checked: NIODeadline
         var isChecking = false
     }
@@ -134,27 +136,34 @@ final class SpoolSpace: Sendable {
     private let directory: String
     private let minimum: Int
     private let threads: NIOThreadPool
+    private let database: FileNumber?
     private let state: NIOLockedValueBox<State>
 
-    /// Blocks once; for the start of the appliance.
+    /// Blocks once, when the spool is open; for the start of the appliance.
     init(directory: String, minimum: Int, threads: NIOThreadPool) {
         self.directory = directory
         self.minimum = minimum
         self.threads = threads
-        state = NIOLockedValueBox(State(free: freeSpace(directory), checked: .now()))
+        database = fileNumber(directory + "/spool.db")
+        state = NIOLockedValueBox(State(free: freeSpace(directory), isInPlace: true, checked: .now()))
     }
 
     var free: Int { state.withLockedValue { $0.free } }
-    var isShort: Bool { free < minimum }
-    var shortage: String { "\(free) bytes are free at \(directory), fewer than queue.minimum_free (\(minimum))" }
+
+    /// Why no mail can be taken; nil if it can.
+    var fault: String? {
+        let (free, isInPlace) = state.withLockedValue { ($0.free, $0.isInPlace) }
+        if !isInPlace { return "\(directory) is not the directory any more that the spool was opened in" }
+        return free < minimum ? "\(free) bytes are free at \(directory), fewer than queue.minimum_free (\(minimum))" : nil
+    }
 
     /// As of a second ago or so; asks for a new look where that is longer ago.
-    func hasEnough() -> Bool {
+    func hasRoom(for octets: Int) -> Bool {
         let now = NIODeadline.now()
         let (isEnough, mustLook) = state.withLockedValue { state in
             let mustLook = !state.isChecking && now - state.checked > .seconds(1)
             if mustLook { state.isChecking = true }
-            return (state.free >= minimum, mustLook)
+            return (state.isInPlace && state.free - octets >= minimum, mustLook)
         }
         if mustLook { threads.submit { _ in self.look() } }
         return isEnough
@@ -163,8 +172,9 @@ final class SpoolSpace: Sendable {
     func refresh() async { try? await threads.runIfActive { self.look() } }
 
     private func look() {
-        let free = freeSpace(directory)
-        state.withLockedValue { $0 = State(free: free, checked: .now()) }
+        // A directory that was moved or mounted over would take mail that no restart finds.
+        let (free, isInPlace) = (freeSpace(directory), fileNumber(directory + "/spool.db") == database)
+        state.withLockedValue { $0 = State(free: free, isInPlace: isInPlace, checked: .now()) }
     }
 }
 
@@ -172,4 +182,16 @@ private func freeSpace(_ directory: String) -> Int {
     var figures = statvfs()
     guard statvfs(directory, &figures) == 0 else { return 0 }
     return Int(figures.f_bavail) * Int(figures.f_frsize)
+}
+
+/// What a name leads to: device and inode.
+private struct FileNumber: Equatable {
+    let device: UInt
+    let inode: UInt
+}
+
+private func fileNumber(_ path: String) -> FileNumber? {
+    var figures = stat()
+    guard stat(path, &figures) == 0 else { return nil }
+    return FileNumber(device: UInt(figures.st_dev), inode: UInt(figures.st_ino))
 }

@@ -152,7 +152,7 @@ final class Connection: ChannelDuplexHandler {
 
     private func perform(_ action: ServerSession.Action) {
         switch action {
-        case .judgeSender(let sender, _): session.answer(judgeSender(sender))
+        case .judgeSender(let sender, let size): session.answer(judgeSender(sender, size ?? 0))
         case .judgeRecipient(let recipient, _): session.answer(judgeRecipient(recipient))
         case .judgeVerify(let argument): session.answer(judgeVerify(argument))
         case .beginContent(let envelope): beginContent(envelope)
@@ -164,9 +164,9 @@ final class Connection: ChannelDuplexHandler {
         }
     }
 
-    private func judgeSender(_ sender: Address?) -> Reply {
-        guard service.hasSpace() else {
-            // RFC 5321 §4.5.3.1.10 and RFC 3463 X.3.1: mail system full.
+    private func judgeSender(_ sender: Address?, _ size: Int) -> Reply {
+        guard service.hasRoom(size) else {
+            // RFC 1870 §6.1 for a size that was announced; RFC 3463 X.3.1: mail system full.
             let reply = Reply(452, EnhancedCode(4, 3, 1), "Insufficient system storage")
             logRefusal(reply, command: "MAIL", from: sender)
             return reply

@@ -33,19 +33,19 @@ package final class SMTPService: Sendable {
     let log: EventLog
     let threads: NIOThreadPool
     let now: @Sendable () -> Timestamp
-    /// False while the spool's file system has less than `queue.minimum_free`.
-    let hasSpace: @Sendable () -> Bool
+    /// Whether the spool has room for so many octets more and keeps `queue.minimum_free`.
+    let hasRoom: @Sendable (Int) -> Bool
     private let state: NIOLockedValueBox<State>
 
     package init(
         configuration: Configuration, queue: DeliveryScheduler, log: EventLog, threads: NIOThreadPool, now: @escaping @Sendable () -> Timestamp,
-        hasSpace: @escaping @Sendable () -> Bool
+        hasRoom: @escaping @Sendable (Int) -> Bool
     ) {
         self.queue = queue
         self.log = log
         self.threads = threads
         self.now = now
-        self.hasSpace = hasSpace
+        self.hasRoom = hasRoom
         state = NIOLockedValueBox(State(configuration: configuration))
     }
 
