@@ -3,7 +3,7 @@
 // It forwards to the resolvers of /etc/resolv.conf, or to those given; with none it asks the authoritative servers
 // from the root on. Every look-up ends within `Configuration.timeout`, and at once when its task is cancelled. Answers
 // are not validated by DNSSEC: a forwarder such as a container engine's answers for private names that no signature covers.
-// Names in UTF-8 are not looked up.
+// Names in UTF-8 are looked up as A-labels.
 
 package import MailSyntax
 
@@ -72,13 +72,14 @@ package final class Resolver: NameService {
     package func addresses(of host: Domain) async -> Lookup<[IPAddress]> {
         if let literal = host.literal { return .found([literal]) }
         if let known = configuration.hosts.addresses(of: host) { return .found(known) }
-        let answer = await queryAddresses(of: host.key)
-        guard !host.key.utf8.contains(UInt8(ascii: ".")) else { return answer }
+        guard let name = Punycode.ascii(host) else { return .noSuchName }
+        let answer = await queryAddresses(of: name)
+        guard !name.utf8.contains(UInt8(ascii: ".")) else { return answer }
         switch answer {
         case .found, .failure: return answer
         case .noSuchName, .noRecords:
             for domain in configuration.search {
-                let longer = await queryAddresses(of: "\(host.key).\(domain.key)")
+                let longer = await queryAddresses(of: "\(name).\(domain.key)")
                 if case .found = longer { return longer }
             }
             return answer
@@ -106,7 +107,8 @@ package final class Resolver: NameService {
 
     package func mailExchangers(of domain: Domain) async -> Lookup<MailExchange> {
         if domain.literal != nil { return .found(.implicit) }
-        switch await query(domain.key, .mx) {
+        guard let name = Punycode.ascii(domain) else { return .noSuchName }
+        switch await query(name, .mx) {
         case .found(let records):
             return MailExchange(rdata: records).map { .found($0) } ?? .failure(reason: "\(domain) has malformed MX records only")
         case .noRecords: return .found(.implicit)
@@ -130,9 +132,6 @@ package final class Resolver: NameService {
     }
 
     private func query(_ name: String, _ type: ResourceData.RecordType) async -> Lookup<[[UInt8]]> {
-        guard name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            return .failure(reason: "names beyond ASCII are not looked up: \(name)")
-        }
-        return await unbound.ask(name, type, timeout: configuration.timeout)
+        await unbound.ask(name, type, timeout: configuration.timeout)
     }
 }

@@ -19,5 +19,5 @@ struct Valija: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
-        subcommands: [Check.self, Serve.self, Health.self, Queue.self, Schema.self, Reference.self])
+        subcommands: [Check.self, Render.self, Serve.self, Health.self, Queue.self, Schema.self, Reference.self])
 }

@@ -40,7 +40,8 @@ final class ScriptedPeer: Sendable {
     var hop: NextHop { NextHop(host: .address(IPAddress("127.0.0.1")!), port: port) }
     var relay: String { "127.0.0.1[127.0.0.1]:\(port)" }
 
-    init(_ script: @escaping Script) async throws {
+    /// At a loopback address: Linux has all of 127.0.0.0/8. Port 0 is any that is free.
+    init(host: String = "127.0.0.1", port wanted: UInt16 = 0, _ script: @escaping Script) async throws {
         let record = record
         channel = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -53,7 +54,7 @@ final class ScriptedPeer: Sendable {
                     try channel.pipeline.syncOperations.addHandler(PeerHandler(number, record, script))
                 }
             }
-            .bind(host: "127.0.0.1", port: 0).get()
+            .bind(host: host, port: Int(wanted)).get()
         port = UInt16(channel.localAddress!.port!)
     }
 

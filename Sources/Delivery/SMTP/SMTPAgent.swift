@@ -57,6 +57,7 @@ package final class SMTPAgent: DeliveryAgent {
         threads = threadPool
     }
 
+    /// `report` is called on an event loop and must not block.
     package func deliver(
         _ batch: [DeliveryRequest], to place: DeliveryPlace, report: @escaping @Sendable (DeliveryReport) -> Void
     ) async {

@@ -91,7 +91,10 @@ extension Syntax where Value == String {
     /// Free text, for people.
     static var text: Syntax { .word(
         Word(name: "text", noun: "a text", forms: "any text", json: [("type", .array([.string("string"), .string("number")]))]), isText: true
-    ) { text throws(Flaw) in text } }
+    ) { text throws(Flaw) in
+        try refuseControls(text)
+        return text
+    } }
 
     static var path: Syntax { .word(
         Word(
@@ -99,8 +102,14 @@ extension Syntax where Value == String {
             json: [("type", .string("string")), ("minLength", .int(1))]), isText: true
     ) { text throws(Flaw) in
         guard !text.isEmpty else { throw Flaw("the path is empty") }
+        try refuseControls(text)
         return text
     } }
+
+    /// Escapes in double quotes could bring in what the text itself may not hold: a NUL would cut a path short.
+    private static func refuseControls(_ text: String) throws(Flaw) {
+        guard text.unicodeScalars.allSatisfy(isPrintable) else { throw Flaw("\(quoted(text)) contains a control character") }
+    }
 }
 
 extension Syntax where Value: CaseIterable & RawRepresentable, Value.RawValue == String, Value.AllCases: Sendable {

@@ -27,8 +27,8 @@ package struct ClientSession: Sendable {
         case result(recipient: Int, Outcome)
         /// The message before, if any, is done with; `begin` or `quit` may be called.
         case ready
-        /// The session ended before the server answered anything about this message: it may be tried over another
-        /// connection at once. `close` follows.
+        /// The session ended before the server answered anything about this message, and no recipient has a result: it may
+        /// be tried over another connection at once. `close` follows.
         case unstarted(Reply)
         /// Close the connection: the session is over. The reason stands for messages that had to wait; nil after `quit`.
         case close(Reply?)
@@ -197,7 +197,7 @@ package struct ClientSession: Sendable {
     mutating func end(_ reply: Reply, _ actions: inout [Action]) {
         if let open = transaction {
             transaction = nil
-            if open.isAnswered {
+            if open.isAnswered || open.recipients.contains(.done) {
                 for (index, status) in open.recipients.enumerated() where status != .done {
                     actions.append(.result(recipient: index, reply.isPermanent ? .failed(reply) : .deferred(reply)))
                 }

@@ -1,0 +1,91 @@
+// Fuzzes the client's side of SMTP: the input is what a server says. Whatever it is, the session must not trap, must
+// answer the same however the bytes are cut, must give each recipient of a message that was begun exactly one result (or
+// one `unstarted` for all), and must say nothing more after `close`.
+
+import MailSyntax
+import NIOCore
+import SMTP
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzSMTPClient(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    let bytes = UnsafeBufferPointer(start: start, count: count)
+    // The first octet chooses how the rest is cut.
+    guard let cut = bytes.first else { return 0 }
+    let input = Array(bytes.dropFirst())
+    let lump = replies(in: [input[...]])
+    let size = max(1, Int(cut & 15))
+    let pieces = stride(from: 0, to: input.count, by: size).map { input[$0..<min($0 + size, input.count)] }
+    precondition(replies(in: pieces) == lump, "the replies depend on how the bytes are cut")
+    converse(pieces, pausesInContent: cut & 16 != 0)
+    return 0
+}
+
+/// The replies, and the flaw that ended them.
+private func replies(in pieces: [ArraySlice<UInt8>]) -> [String] {
+    var parser = ReplyParser()
+    var buffer = ByteBuffer()
+    var result: [String] = []
+    for piece in pieces {
+        buffer.writeBytes(piece)
+        do {
+            while let reply = try parser.next(in: &buffer) { result.append("\(reply)") }
+        } catch {
+            return result + ["\(error)"]
+        }
+    }
+    return result
+}
+
+private let message: OutgoingMessage = {
+    let addresses = ["a@example.org", "b@example.org", "\u{E9}@example.org"].map { Address($0)! }
+    let content = ByteBuffer(string: "Subject: x\r\n\r\nx\r\n")
+    return OutgoingMessage(
+        envelope: Envelope(
+            sender: addresses[0],
+            recipients: addresses.map { EnvelopeRecipient(address: $0, notify: .failure, originalRecipient: "rfc822;x@example.org") }),
+        size: content.readableBytes, traits: ContentTraits(of: content))
+}()
+
+/// Plays the client that has three messages to send.
+private func converse(_ pieces: [ArraySlice<UInt8>], pausesInContent: Bool) {
+    var session = ClientSession(heloName: Domain("me.example")!, peer: "mx[192.0.2.1]")
+    var left = 3
+    // How many results each recipient of the message under way has; nil when there is none.
+    var results: [Int]?
+    var isClosed = false
+
+    func settle() {
+        if let results { precondition(results.allSatisfy { $0 == 1 }, "a recipient has \(results) results") }
+        results = nil
+    }
+
+    func perform(_ actions: [ClientSession.Action]) {
+        var isReady = false
+        for action in actions {
+            precondition(!isClosed, "an action after close")
+            switch action {
+            case .send: break
+            case .sendContent: if !pausesInContent { session.contentSent() }
+            case .result(let recipient, _): results![recipient] += 1
+            case .ready:
+                settle()
+                isReady = true
+            case .unstarted:
+                precondition(results?.allSatisfy { $0 == 0 } == true, "not begun, and yet with results")
+                results = nil
+            case .close:
+                settle()
+                isClosed = true
+            }
+        }
+        guard isReady, !isClosed, session.phase == .idle else { return }
+        guard left > 0 else { return perform(session.quit()) }
+        left -= 1
+        results = message.envelope.recipients.map { _ in 0 }
+        perform(session.begin(message))
+    }
+
+    for piece in pieces { perform(session.receive(ByteBuffer(bytes: piece))) }
+    if !isClosed { perform(session.connectionLost()) }
+    precondition(isClosed, "a lost connection is not closed")
+}
