@@ -22,7 +22,9 @@ package import Telemetry
 /// How long each part may take to stop; together less than the ten seconds that a container engine waits.
 private enum Grace {
     static let sessions = TimeAmount.seconds(3)
-    static let deliveries = Duration.seconds(4)
+    static let deliveries = Duration.seconds(3)
+    /// What a conversation with a next hop, asked to end after that, may take on top.
+    static let conversations = Duration.seconds(2)
 }
 
 /// Why an appliance did not start, or what ended it.
@@ -94,8 +96,10 @@ package struct Assembly {
 
     private func scheduler(_ spool: Spool, _ router: Router, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> DeliveryScheduler {
         let mailboxes = LocalAgent(configuration: mailboxConfiguration(system), threads: threads)
+        var limits = SMTPAgent.Limits()
+        limits.grace = Grace.conversations
         let nextHops = SMTPAgent(
-            configuration: SMTPAgent.Configuration(hostname: system.hostname.value), resolver: try Resolver(.system()), group: group,
+            configuration: SMTPAgent.Configuration(hostname: system.hostname.value, limits: limits), resolver: try Resolver(.system()), group: group,
             threadPool: threads)
         return DeliveryScheduler(
             spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: queueConfiguration(system, router), log: log, loop: group.next(),

@@ -62,6 +62,8 @@ package struct FileTime: Hashable, Sendable {
 package enum Opening: Hashable, Sendable {
     /// For reading; it must exist.
     case reading
+    /// For reading and writing; it must exist.
+    case updating
     /// For writing from the start; what was there is gone.
     case replacing
     /// For reading and writing; created where it is missing; never through a symbolic link, and never waiting for a pipe's reader.

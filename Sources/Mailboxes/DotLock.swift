@@ -1,4 +1,8 @@
 // `USER.lock` beside an mbox: the lock that programs of all ages respect, also where fcntl(2) does not reach.
+//
+// A lock file outlives its program. Others are believed for `LockPatience.stale`; one of ours that a crash left is known by
+// its content and by the file lock that the kernel took from its dead owner, and is taken over at once: mail must not
+// wait for minutes because the appliance was killed.
 
 internal import MailSyntax
 
@@ -12,34 +16,67 @@ enum LockPatience {
 }
 
 struct DotLock {
+    /// The content of a lock file of ours. Others write a process id or nothing.
+    private static let mark = Array("valija\n".utf8)
+
     private let disk: any Disk
     private let name: String
     private let directory: Descriptor
+    private let file: Descriptor
 
     /// Creates the lock file, waiting while another program has it.
     init(for user: String, in directory: Descriptor, disk: any Disk) throws(MailboxError) {
         self.disk = disk
         self.directory = directory
         name = "\(user).lock"
-        for attempt in 1... {
-            do {
-                disk.close(try disk.open(name, at: directory, .creating))
-                return
-            } catch {
-                guard error.isPresentAlready else { throw .disk(error) }
-            }
-            if attempt == LockPatience.attempts { throw .locked(.dotLock) }
-            if try isStale() {
+        file = try DotLock.acquire(name, directory, disk)
+    }
+
+    private static func acquire(_ name: String, _ directory: Descriptor, _ disk: any Disk) throws(MailboxError) -> Descriptor {
+        for _ in 1..<LockPatience.attempts {
+            if let file = try create(name, directory, disk) ?? abandoned(name, directory, disk) { return file }
+            if try isStale(name, directory, disk) {
                 try? disk.remove(name, at: directory)
             } else {
                 disk.pause(LockPatience.pause)
             }
         }
+        if let file = try create(name, directory, disk) { return file }
+        throw .locked(.dotLock)
     }
 
-    func release() { try? disk.remove(name, at: directory) }
+    func release() {
+        try? disk.remove(name, at: directory)
+        disk.close(file)
+    }
 
-    private func isStale() throws(MailboxError) -> Bool {
+    /// Nil: the file exists.
+    private static func create(_ name: String, _ directory: Descriptor, _ disk: any Disk) throws(MailboxError) -> Descriptor? {
+        let file: Descriptor
+        do {
+            file = try disk.open(name, at: directory, .creating)
+        } catch {
+            if error.isPresentAlready { return nil }
+            throw .disk(error)
+        }
+        // Signed, so that it is known as ours. Where this fails it still locks, and only a crash would make others wait.
+        _ = try? disk.lock(file)
+        mark.withUnsafeBytes { mark in try? disk.writeAll(mark, UnsafeRawBufferPointer(start: nil, count: 0), to: file) }
+        return file
+    }
+
+    /// The lock file, open and locked, if it is one of ours whose owner died. It is used as it is: removing it to make
+    /// another one could remove what a second appliance has just made.
+    private static func abandoned(_ name: String, _ directory: Descriptor, _ disk: any Disk) -> Descriptor? {
+        guard let file = try? disk.open(name, at: directory, .updating) else { return nil }
+        var content = [UInt8](repeating: 0, count: mark.count + 1)
+        let count = content.withUnsafeMutableBytes { buffer in (try? disk.read(file, into: buffer, offset: 0)) ?? 0 }
+        if content.prefix(count).elementsEqual(mark), (try? disk.lock(file)) == true { return file }
+        disk.close(file)
+        return nil
+    }
+
+    private static func isStale(_ name: String, _ directory: Descriptor, _ disk: any Disk) throws(MailboxError) -> Bool {
         let status = try onDisk { () throws(DiskError) in try disk.statusIfPresent(of: name, at: directory) }
         guard let status else { return false }
         return disk.now() - status.modified.timestamp > LockPatience.stale

@@ -25,6 +25,7 @@ package struct SystemDisk: Disk {
         let flags: Int32 =
             switch opening {
             case .reading: O_RDONLY
+            case .updating: O_RDWR | O_NOFOLLOW | O_NONBLOCK
             case .replacing: O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW
             case .extending: O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK
             case .creating: O_WRONLY | O_CREAT | O_EXCL

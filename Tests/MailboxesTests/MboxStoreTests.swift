@@ -105,8 +105,8 @@ struct MboxFaultTests {
     func truncates(occurrence: Int) {
         box.write("alice", "From a  b\n\nold\n\n")
         let before = box.read("alice")!
-        // Short writes: the failure strikes in the middle of a message.
-        let results = deliver(3, on: FaultyDisk(.failing("write", occurrence: occurrence, code: ENOSPC), longestWrite: 10))
+        // Short writes: the failure strikes in the middle of a message. The first write is the signature of the lock file.
+        let results = deliver(3, on: FaultyDisk(.failing("write", occurrence: occurrence + 1, code: ENOSPC), longestWrite: 10))
         let delivered = results.prefix { $0 == nil }.count
         #expect(results[delivered...].allSatisfy { $0 == .disk(DiskError(code: ENOSPC, call: "write")) })
         #expect(delivered < 3)
@@ -146,6 +146,19 @@ struct MboxFaultTests {
         box.write("alice.lock", "")
         #expect(deliver(1, on: FaultyDisk(clock: .now() + .seconds(400))) == [.locked(.dotLock)])
         #expect(deliver(1, on: FaultyDisk(clock: .now() + .seconds(600))) == [nil])
+        #expect(box.names("") == ["alice"])
+    }
+
+    @Test("a dot-lock that a killed appliance left is taken over at once; one that a living appliance holds is not")
+    func takesOverOwnLock() throws {
+        box.write("alice.lock", "valija\n")
+        let holder = try SystemDisk().open("\(box.path)/alice.lock", at: nil, .updating)
+        #expect(try SystemDisk().lock(holder))
+        #expect(deliver(1, on: FaultyDisk()) == [.locked(.dotLock)])
+        SystemDisk().close(holder)  // as the kernel does when a process dies
+        let disk = FaultyDisk()
+        #expect(deliver(1, on: disk) == [nil])
+        #expect(disk.pauses == 0)
         #expect(box.names("") == ["alice"])
     }
 

@@ -80,7 +80,7 @@ class Server:
             "users": {"alice": {}, "bob": {}, "carol": {}},
             "aliases": {"postmaster": "alice"},
             "networks": ["127.0.0.0/8"],
-            "limits": {"connections_per_client": 1000},
+            "limits": {"connections_per_client": 1000, "mailbox_size": 0},
             "mailboxes": {"format": "maildir", "directory": str(self.mail)},
             "listen": {"smtp": [f"127.0.0.1:{self.port}"], "health": [f"127.0.0.1:{self.health_port}"]},
             "queue": {"directory": str(self.spool), "minimum_free": 0, "retry": {"minimum": "1s", "maximum": "2s"}},

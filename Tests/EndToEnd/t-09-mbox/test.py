@@ -95,8 +95,11 @@ def _():
     letters = server.letters("alice")
     subjects = [letter["Subject"] for letter in letters]
     assert set(subjects) == {f"{round}.{number}" for round in range(4) for number in range(25)}, "lost"
-    for letter in letters:
-        letter.assert_holds(next(data for data in sent if f"Subject: {letter['Subject']}\r\n".encode() in data))
+    for data in sent:
+        assert any(letter.data.endswith(data.replace(b"\r\n", b"\n")) for letter in letters), f"not whole: {data[:200]!r}"
+    # mbox has no names to overwrite: at each kill the batch under way may stand there twice.
+    doubled = len(subjects) - len(set(subjects))
+    assert doubled <= 4 * 25, doubled
     server.stop()
 
 

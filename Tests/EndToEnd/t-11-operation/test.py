@@ -80,29 +80,42 @@ def _():
         assert server.valija("health").returncode == 1
 
 
-@test("readiness ends with reasons when the spool is taken away, mail gets 4xx, and all returns with it")
+def failing_disk(server):
+    """Every write and sync of the server's files fails as on a full disk, by strace's fault injection, until the
+    process that is returned ends."""
+    calls = "pwrite64,pwritev,fdatasync,fsync"
+    return subprocess.Popen(["strace", "-f", "-p", str(server.pid), "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"fault={calls}:error=ENOSPC"],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@test("a disk that refuses: readiness ends with the reason, mail gets 4xx and no 250, and all returns with the disk")
 def _():
     with Server() as server:
-        hidden = server.spool.with_name("spool-hidden")
         server.send(message("before"), ["alice@example.org"])
         server.wait_queue_empty()
-        server.spool.rename(hidden)
-        server.spool.write_text("not a directory")  # as root, permissions would stop nothing
+        fault = failing_disk(server)
+        try:
+            def is_degraded():
+                status, text = server.http("/readyz")
+                return status == 503 and text
 
-        def is_degraded():
-            status, text = server.http("/readyz")
-            return status == 503 and text
-
-        text = wait_for(is_degraded, timeout=20, what="503 from /readyz")
-        assert "spool" in text or "queue" in text, text
-        json.loads(text)
-        assert server.http("/livez")[0] == 200
-        assert server.valija("health").returncode == 1
-        server.spool.unlink()
-        hidden.rename(server.spool)
+            text = wait_for(is_degraded, timeout=20, what="503 from /readyz")
+            assert "spool" in json.loads(text)["checks"] and json.loads(text)["checks"]["spool"] != "ok", text
+            assert server.http("/livez")[0] == 200
+            assert server.valija("health").returncode == 1
+            with Dialogue(server.port) as client:
+                client.envelope().expect("DATA", "354")
+                client.write(message("meanwhile") + b".\r\n")
+                reply = client.reply()
+                assert reply.startswith(("451 4.3.", "452 4.3.")), reply
+                client.expect("NOOP", "250")
+        finally:
+            fault.terminate()
+            fault.wait()
         wait_for(lambda: server.http("/readyz")[0] == 200, timeout=20, what="200 from /readyz")
         server.send(message("after"), ["alice@example.org"])
-        server.wait_mail("alice", 2)
+        letters = server.wait_mail("alice", 2)
+        assert sorted(letter["Subject"] for letter in letters) == ["after", "before"]
 
 
 @test("SIGTERM with sessions open and mail in flight: ends within ten seconds, loses nothing")

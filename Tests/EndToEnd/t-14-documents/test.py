@@ -32,6 +32,13 @@ def _():
         wait_for(lambda: server.letters("alice"), what="alice's letter")
 
 
+@test("the README's typing error is shown as it is printed there")
+def _():
+    (SCRATCH / "mail.yaml").write_text(block("yaml").replace("postmaster: alice", "postmaster: alcie"))
+    done = run(BINARY, "check", "mail.yaml", cwd=SCRATCH)
+    assert done.returncode == 1 and done.out == block("text"), f"got\n{done.out}want\n{block('text')}"
+
+
 @test("each file that the README points to exists")
 def _():
     for path in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README):
