@@ -118,6 +118,23 @@ def _():
         assert sorted(letter["Subject"] for letter in letters) == ["after", "before"]
 
 
+@test("a spool that is moved away: readiness says so, mail gets 4xx, and all returns with it")
+def _():
+    with Server() as server:
+        hidden = server.spool.with_name("spool-hidden")
+        server.spool.rename(hidden)
+        server.spool.mkdir()
+        wait_for(lambda: server.http("/readyz")[0] == 503, timeout=20, what="503 from /readyz")
+        with Dialogue(server.port) as client:
+            client.expect("EHLO client.example.net", "250")
+            client.expect("MAIL FROM:<sender@example.net>", "452 4.3.1")
+        server.spool.rmdir()
+        hidden.rename(server.spool)
+        wait_for(lambda: server.http("/readyz")[0] == 200, timeout=20, what="200 from /readyz")
+        server.send(message("after"), ["alice@example.org"])
+        server.wait_mail("alice", 1)
+
+
 @test("SIGTERM with sessions open and mail in flight: ends within ten seconds, loses nothing")
 def _():
     def answers(command, _):

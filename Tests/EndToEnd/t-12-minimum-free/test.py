@@ -1,5 +1,7 @@
 """A disk that fills: mail is refused for now, before it is too late to write anything."""
 
+import os
+
 from kit import *
 
 
@@ -19,3 +21,15 @@ def _():
         assert status == 503 and "minimum_free" in text, (status, text)
         assert server.wait_event("message.rejected")["reply"].startswith("452 4.3.1")
         assert not server.letters("alice") and server.queue() == []
+
+
+@test("a message announced larger than the room that is left is refused as well")
+def _():
+    with Server() as server:
+        room = os.statvfs(server.spool)
+        free = room.f_bavail * room.f_frsize
+    limits = {"message_size": "4GiB", "mailbox_size": 0}
+    with Server(queue={"minimum_free": max(0, free - 300 * 1024 * 1024)}, limits=limits) as server, Dialogue(server.port) as client:
+        client.expect("EHLO client.example.net", "250")
+        client.expect(f"MAIL FROM:<sender@example.net> SIZE={2 << 30}", "452 4.3.1")
+        client.expect("MAIL FROM:<sender@example.net> SIZE=2000", "250")
