@@ -101,6 +101,8 @@ package protocol Disk: Sendable {
     func fileSystemReportsErrors(of directory: Descriptor) -> Bool
 
     func rename(_ old: String, to new: String, at: Descriptor) throws(DiskError)
+    /// Another name for the file, which must not exist yet.
+    func link(_ name: String, to other: String, at: Descriptor) throws(DiskError)
     func remove(_ name: String, at: Descriptor) throws(DiskError)
 
     /// An exclusive lock for the whole file, as fcntl(2) keeps it; false while another program holds one.

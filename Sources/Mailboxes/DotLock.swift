@@ -50,19 +50,28 @@ struct DotLock {
         disk.close(file)
     }
 
-    /// Nil: the file exists.
+    /// Nil: the file exists. It appears signed and locked in one step, by a link from another name, so that no crash leaves
+    /// a lock file that is not known as ours.
     private static func create(_ name: String, _ directory: Descriptor, _ disk: any Disk) throws(MailboxError) -> Descriptor? {
-        let file: Descriptor
+        let draft = ".\(name)"  // no user's name begins with a dot
+        let file = try onDisk { () throws(DiskError) in try disk.open(draft, at: directory, .replacing) }
         do {
-            file = try disk.open(name, at: directory, .creating)
+            guard try disk.lock(file) else {
+                disk.close(file)
+                return nil
+            }
+            try mark.withUnsafeBytes { mark in
+                Result { () throws(DiskError) in try disk.writeAll(mark, UnsafeRawBufferPointer(start: nil, count: 0), to: file) }
+            }.get()
+            try disk.link(draft, to: name, at: directory)
+            try? disk.remove(draft, at: directory)
+            return file
         } catch {
+            disk.close(file)
+            try? disk.remove(draft, at: directory)
             if error.isPresentAlready { return nil }
             throw .disk(error)
         }
-        // Signed, so that it is known as ours. Where this fails it still locks, and only a crash would make others wait.
-        _ = try? disk.lock(file)
-        mark.withUnsafeBytes { mark in try? disk.writeAll(mark, UnsafeRawBufferPointer(start: nil, count: 0), to: file) }
-        return file
     }
 
     /// The lock file, open and locked, if it is one of ours whose owner died. It is used as it is: removing it to make

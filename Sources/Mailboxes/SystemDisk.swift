@@ -115,6 +115,10 @@ package struct SystemDisk: Disk {
         _ = try check("renameat", old) { renameat(at.number, old, at.number, new) }
     }
 
+    package func link(_ name: String, to other: String, at: Descriptor) throws(DiskError) {
+        _ = try check("linkat", other) { linkat(at.number, name, at.number, other, 0) }
+    }
+
     package func remove(_ name: String, at: Descriptor) throws(DiskError) {
         _ = try check("unlinkat", name) { unlinkat(at.number, name, 0) }
     }

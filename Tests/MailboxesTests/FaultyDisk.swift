@@ -175,6 +175,11 @@ final class FaultyDisk: Disk {
         }
     }
 
+    func link(_ name: String, to other: String, at: Descriptor) throws(DiskError) {
+        try begin("linkat", other, changes: true)
+        try real.link(name, to: other, at: at)
+    }
+
     func remove(_ name: String, at: Descriptor) throws(DiskError) {
         try begin("unlinkat", name, changes: true)
         try real.remove(name, at: at)

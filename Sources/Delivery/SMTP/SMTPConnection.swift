@@ -95,7 +95,11 @@ final class SMTPConnection: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        setDeadline()
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        setDeadline()  // for the greeting; until now it was the connect timeout's turn
+        context.fireChannelActive()
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
