@@ -10,6 +10,7 @@ RUN scripts/build static
 RUN mkdir -p /image/usr/bin /image/usr/sbin /image/var/mail /image/var/spool/valija \
  && strip -o /image/usr/bin/valija .build-static/release/valija \
  && ln -s valija /image/usr/bin/mailq \
+ && ln -s valija /image/usr/bin/newaliases \
  && ln -s ../bin/valija /image/usr/sbin/sendmail
 
 FROM scratch

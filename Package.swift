@@ -103,7 +103,9 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests
+        tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "SMTPServer", "Telemetry", nioCore, nioPosix]),
         tests("Architecture", []),
+        tests("Command", ["valija", "MailSyntax"]),
         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
         tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
@@ -114,6 +116,9 @@ let package = Package(
         tests("PostfixFiles", ["PostfixFiles", "Manifest", "MailSyntax"], data: ["golden"]),
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("SMTP", ["SMTP", "MailSyntax", nioCore], data: ["dialogues"]),
+        tests("SMTPServer", [
+            "SMTPServer", "SMTP", "MailQueue", "MailSyntax", "Policy", "Routing", "Telemetry", nioCore, nioPosix, nioConcurrency, nioEmbedded,
+        ]),
         tests("Telemetry", ["Telemetry"]),
 
         // Benchmarks

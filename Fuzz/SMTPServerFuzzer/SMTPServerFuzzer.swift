@@ -109,7 +109,7 @@ private struct Shell {
             precondition(content != nil)
             content = nil
             events.append("abandon")
-        case .refused(let reply, let command):
+        case .refused(let reply, let command, _):
             precondition(command.utf8.count <= 128 && command.utf8.allSatisfy { (0x20...0x7E).contains($0) })
             events.append("refused \(reply.summary) \(command)")
         case .close: events.append("close")

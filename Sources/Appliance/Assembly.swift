@@ -1,10 +1,11 @@
 // From a manifest to a running appliance: which parts there are, what each is told, and in which order they start and stop.
 //
-// Start: log, spool, agents, queue, sockets. Stop: the reverse, so that no mail is taken that nobody would keep, and
-// deliveries under way may end. Within `Grace` all of it is over.
+// Start: spool, agents, sockets, and with them the queue, which keeps mail from its first moment on. Stop: sockets, queue,
+// spool, so that no mail is taken that nobody would keep, and deliveries under way may end. Within `Grace` all of it is over.
 
-internal import Delivery
 internal import DNS
+internal import Delivery
+internal import Glibc
 internal import Logging
 internal import MailQueue
 internal import MailSyntax
@@ -55,11 +56,13 @@ package struct Assembly {
         threads.start()
         let spool = try openSpool()
         try makeMailboxDirectory()
-        let space = SpoolSpace(directory: system.queue.directory.value, minimum: system.queue.minimumFree.value, threads: threads)
+        let space = SpoolSpace(
+            directory: system.queue.directory.value, minimum: system.queue.minimumFree.value,
+            rule: system.rule(system.queue.minimumFree.position, "queue.minimum_free"), threads: threads)
         let router = Router(routerConfiguration(system))
         let scheduler = try scheduler(spool, router, group, threads)
         let smtp = SMTPService(
-            configuration: smtpConfiguration(router), queue: scheduler, log: log, threads: threads, now: Timestamp.now, hasRoom: space.hasRoom)
+            configuration: smtpConfiguration(router), queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage)
         let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: system.file, started: started)
         let control = ControlRoutes(scheduler: scheduler, threads: threads)
 
@@ -81,16 +84,20 @@ package struct Assembly {
         do {
             return try Spool(directory: system.queue.directory.value, owner: system.hostname.value.key)
         } catch {
-            log.record(.queueFailed, by: .queue) { $0.reason = error.reason }
-            throw ApplianceFailure(description: error.reason)
+            throw ApplianceFailure(description: "queue.directory: \(error.reason)\(ownershipAdvice(system.queue.directory.value))")
         }
     }
 
     private func makeMailboxDirectory() throws {
+        let directory = system.mailboxes.directory.value
         do {
-            try makeDirectory(system.mailboxes.directory.value)
+            try makeDirectory(directory)
         } catch {
             throw ApplianceFailure(description: "mailboxes.directory: \(error)")
+        }
+        // Else all mail would be accepted, and wait.
+        guard access(directory, W_OK | X_OK) == 0 else {
+            throw ApplianceFailure(description: "mailboxes.directory: \(directory): \(String(cString: strerror(errno)))\(ownershipAdvice(directory))")
         }
     }
 
@@ -111,7 +118,11 @@ package struct Assembly {
             session: ServerSession.Configuration(
                 hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
                 recipientLimit: system.limits.recipientsPerMessage.value),
-            policy: AccessPolicy(policyConfiguration(system), router: router), connectionsPerClient: system.limits.connectionsPerClient.value)
+            policy: AccessPolicy(policyConfiguration(system), router: router), connectionsPerClient: system.limits.connectionsPerClient.value,
+            rules: SMTPService.Rules(
+                messageSize: system.rule(system.limits.messageSize.position, "limits.message_size"),
+                recipients: system.rule(system.limits.recipientsPerMessage.position, "limits.recipients_per_message"),
+                connections: system.rule(system.limits.connectionsPerClient.position, "limits.connections_per_client")))
     }
 
     // MARK: Sockets
@@ -123,31 +134,62 @@ package struct Assembly {
         let directory = system.queue.directory.value
         // Health first: a probe then sees why the rest is not up.
         for endpoint in system.listen.health.value {
-            listeners.http.append(try await opened("\(endpoint)", .health) { try await HTTPServer.bind(endpoint, group: group, routes: health.routes) })
+            listeners.http.append(
+                try await opened("\(endpoint)", .health, port: endpoint.port) {
+                    try await HTTPServer.bind(endpoint, group: group, routes: health.routes)
+                })
         }
         for endpoint in system.listen.smtp.value {
-            listeners.smtp.append(try await opened("\(endpoint)", .smtpd) { try await Listener.bind(endpoint, service: smtp, group: group) })
+            listeners.smtp.append(
+                try await opened("\(endpoint)", .smtpd, port: endpoint.port) { try await Listener.bind(endpoint, service: smtp, group: group) })
         }
         let submission = ApplianceSockets.smtp(directory)
         listeners.smtp.append(try await opened(submission, .smtpd) { try await Listener.bind(unixSocket: submission, service: smtp, group: group) })
         let socket = ApplianceSockets.control(directory)
-        listeners.http.append(try await opened(socket, .control) { try await HTTPServer.bind(unixSocket: socket, group: group, routes: control.routes) })
+        // Health here too: `valija health` finds it where the manifest opens no port for it.
+        let routes: HTTPRoutes = { request, responder in
+            try await request.path.hasPrefix("/queue") ? control.routes(request, responder) : health.routes(request, responder)
+        }
+        listeners.http.append(try await opened(socket, .control) { try await HTTPServer.bind(unixSocket: socket, group: group, routes: routes) })
         return listeners
     }
 
-    private func opened<Value>(_ address: String, _ service: Telemetry.Service, _ bind: () async throws -> Value) async throws -> Value {
+    private func opened<Value>(
+        _ address: String, _ service: Telemetry.Service, port: UInt16? = nil, _ bind: () async throws -> Value
+    ) async throws -> Value {
         do {
             let value = try await bind()
             log.record(.listenerOpened, by: service) { $0.address = address }
             return value
         } catch {
+            let reason = Assembly.reason(error, port: port)
             log.record(.listenerFailed, by: service) { fields in
                 fields.address = address
-                fields.reason = "\(error)"
+                fields.reason = reason
             }
-            throw ApplianceFailure(description: "cannot listen at \(address): \(error)")
+            throw ApplianceFailure(description: "cannot listen at \(address): \(reason)")
         }
     }
+
+    /// What the system said, and for the faults that everybody meets what to do.
+    static func reason(_ error: any Error, port: UInt16?) -> String {
+        guard let error = error as? IOError else { return "\(error)" }
+        let advice: String? =
+            switch error.errnoCode {
+            case EACCES where (port ?? 1024) < 1024: "ports below 1024 need the capability CAP_NET_BIND_SERVICE or the sysctl net.ipv4.ip_unprivileged_port_start=0"
+            case EADDRINUSE where port != nil: "another program listens there"
+            case EADDRNOTAVAIL: "no interface of this host has this address"
+            case EAFNOSUPPORT: "this host has no IPv6; leave the address out of listen"
+            default: nil
+            }
+        return String(cString: strerror(error.errnoCode)) + (advice.map { "; \($0)" } ?? "")
+    }
+}
+
+/// For the usual first fault: a volume that was made for another user.
+private func ownershipAdvice(_ directory: String) -> String {
+    guard access(directory, F_OK) == 0, access(directory, W_OK | X_OK) != 0 else { return "" }
+    return "; user \(geteuid()) has to be able to write there"
 }
 
 // MARK: Services

@@ -5,6 +5,8 @@
 //     GET    /queue/ID?format=…            one message: its entry, an empty line, its content (json: the entry only)
 //     POST   /queue/flush, /queue/ID/flush
 //     DELETE /queue, /queue/ID
+//
+// Queue ids have hexadecimal digits only, so `flush` is none.
 
 internal import Glibc
 internal import MailQueue
@@ -27,42 +29,44 @@ struct ControlRoutes: Sendable {
     private static let page = 500
 
     func routes(_ request: HTTPRequest, _ responder: HTTPResponder) async throws {
-        let parts = request.path.split(separator: "/")
-        guard parts.first == "queue", parts.count <= 3 else { return try await responder.send(404, "text/plain", "no such request\n") }
+        let parts = request.path.split(separator: "/").map(String.init)
+        guard parts.first == "queue" else { return try await responder.send(404, "text/plain", "no such request\n") }
         do {
             switch (request.method, parts.count, parts.last!) {
             case ("GET", 1, _): try await list(request, responder)
-            case ("POST", 2, "flush"): try await responder.send(200, "text/plain", "\(try await scheduler.flush(nil))\n")
             case ("DELETE", 1, _): try await responder.send(200, "text/plain", "\(try await deleteAll())\n")
-            default:
-                guard let id = QueueID(parts[1]), let (message, content) = try await scheduler.message(id) else {
-                    return try await responder.send(404, "text/plain", "no message \(parts[1]) in the queue\n")
-                }
-                switch (request.method, parts.count, parts.last!) {
-                case ("GET", 2, _): try await show(message, content, request, responder)
-                case ("POST", 3, "flush"): try await responder.send(200, "text/plain", "\(try await scheduler.flush(id))\n")
-                case ("DELETE", 2, _):
-                    _ = try await scheduler.delete(id)
-                    try await responder.send(200, "text/plain", "1\n")
-                default: try await responder.send(405, "text/plain", "method not allowed\n")
-                }
+            case ("POST", 2, "flush"): try await responder.send(200, "text/plain", "\(try await scheduler.flush(nil))\n")
+            case ("GET", 2, let name):
+                guard let (message, content) = try await message(name) else { return try await responder.sendNoMessage(name) }
+                try await show(message, content, request, responder)
+            case ("POST", 3, "flush"):
+                guard let (message, _) = try await message(parts[1]) else { return try await responder.sendNoMessage(parts[1]) }
+                try await responder.send(200, "text/plain", "\(try await scheduler.flush(message.id))\n")
+            case ("DELETE", 2, let name):
+                guard let id = QueueID(name), try await scheduler.delete(id) else { return try await responder.sendNoMessage(name) }
+                try await responder.send(200, "text/plain", "1\n")
+            default: try await responder.send(405, "text/plain", "method not allowed\n")
             }
         } catch let failure as SpoolFailure {
             try await responder.send(503, "text/plain", "\(failure.reason)\n")
         }
     }
 
+    private func message(_ name: String) async throws -> (StoredMessage, MessageContent)? {
+        guard let id = QueueID(name) else { return nil }
+        return try await scheduler.message(id)
+    }
+
     private func format(_ request: HTTPRequest) -> QueueListing.Format { request.query["format"].flatMap { .init(rawValue: $0) } ?? .mailq }
 
     private func list(_ request: HTTPRequest, _ responder: HTTPResponder) async throws {
         var listing = QueueListing(format: format(request))
+        // Before the head of the answer: a spool that cannot be read is an answer of its own.
+        var page = try await scheduler.list(after: QueueID(rawValue: -1), limit: ControlRoutes.page)
         try await responder.begin(200, "text/plain; charset=utf-8")
-        var last = QueueID(rawValue: -1)
-        while true {
-            let page = try await scheduler.list(after: last, limit: ControlRoutes.page)
-            guard let end = page.last else { break }
+        while let last = page.last {
             try await responder.write(listing.render(page))
-            last = end.id
+            page = try await scheduler.list(after: last.id, limit: ControlRoutes.page)
         }
         try await responder.write(listing.end())
         try await responder.end()
@@ -80,22 +84,31 @@ struct ControlRoutes: Sendable {
     }
 
     private func show(_ message: StoredMessage, _ content: MessageContent, _ request: HTTPRequest, _ responder: HTTPResponder) async throws {
-        try await responder.begin(200, "text/plain; charset=utf-8")
         if format(request) == .json {
+            try await responder.begin(200, "text/plain; charset=utf-8")
             try await responder.write(QueueListing.json(message))
             return try await responder.end()
         }
         var listing = QueueListing(format: .mailq)
-        try await responder.write(listing.render([message]))
+        let entry = listing.render([message])
         switch content {
-        case .inline(let bytes): try await responder.write(Array(bytes.readableBytesView))
+        case .inline(let bytes):
+            try await responder.begin(200, "text/plain; charset=utf-8")
+            try await responder.write(entry + bytes.readableBytesView)
         case .file(let path, _):
             let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-            defer { if descriptor >= 0 { Glibc.close(descriptor) } }
+            guard descriptor >= 0 else { return try await responder.send(503, "text/plain", "\(path): \(String(cString: strerror(errno)))\n") }
+            defer { Glibc.close(descriptor) }
+            try await responder.begin(200, "text/plain; charset=utf-8")
+            try await responder.write(entry)
             while let chunk = try await threads.runIfActive({ readChunk(descriptor) }) { try await responder.write(chunk) }
         }
         try await responder.end()
     }
+}
+
+extension HTTPResponder {
+    fileprivate func sendNoMessage(_ name: String) async throws { try await send(404, "text/plain", "no message \(name) in the queue\n") }
 }
 
 /// Nil at the end, and where the file cannot be read.

@@ -1,9 +1,11 @@
 // A small HTTP/1.1 server for health, metrics and the control socket: requests without a body of interest, answers that may
-// be streamed. Not for the open internet.
+// be streamed. What a client can hold is bounded: connections, the time for its request, the request's size (by the parser).
+// Not for the open internet.
 
 internal import MailSyntax
 internal import NIOConcurrencyHelpers
 internal import NIOCore
+internal import Glibc
 internal import NIOHTTP1
 internal import NIOPosix
 
@@ -17,8 +19,13 @@ struct HTTPRequest: Sendable {
 /// Writes an answer: whole by `send`, or a head and then piece by piece.
 struct HTTPResponder: Sendable {
     private let channel: any Channel
+    /// RFC 9110 §9.3.2: the answer to HEAD is that to GET without its content.
+    private let hasBody: Bool
 
-    fileprivate init(channel: any Channel) { self.channel = channel }
+    fileprivate init(channel: any Channel, hasBody: Bool) {
+        self.channel = channel
+        self.hasBody = hasBody
+    }
 
     func send(_ status: Int, _ type: String, _ body: String) async throws {
         try await begin(status, type, length: body.utf8.count)
@@ -34,6 +41,7 @@ struct HTTPResponder: Sendable {
     }
 
     func write(_ bytes: [UInt8]) async throws {
+        guard hasBody else { return }
         try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(bytes: bytes))))
     }
 
@@ -57,18 +65,30 @@ final class HTTPServer: Sendable {
         return HTTPServer(channel: try await bootstrap(group, routes).bind(to: address).get())
     }
 
+    /// Only its owner may connect: mode 0600, which the process's umask of 077 sees to from the first moment.
     static func bind(unixSocket path: String, group: any EventLoopGroup, routes: @escaping HTTPRoutes) async throws -> HTTPServer {
-        HTTPServer(channel: try await bootstrap(group, routes).bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get())
+        let channel = try await bootstrap(group, routes).bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+        chmod(path, 0o600)
+        return HTTPServer(channel: channel)
     }
 
     func close() async { try? await channel.close().get() }
 
+    /// Connections at a time, beyond which new ones are closed: probes need a handful, and mail needs the descriptors.
+    static let mostConnections = 100
+
     private static func bootstrap(_ group: any EventLoopGroup, _ routes: @escaping HTTPRoutes) -> ServerBootstrap {
-        ServerBootstrap(group: group)
+        let open = NIOLockedValueBox(0)
+        return ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 64)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
+                guard open.withLockedValue({ $0 += 1; return $0 <= HTTPServer.mostConnections }) else {
+                    open.withLockedValue { $0 -= 1 }
+                    return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
+                }
+                channel.closeFuture.whenComplete { _ in open.withLockedValue { $0 -= 1 } }
+                return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
                     try channel.pipeline.syncOperations.addHandler(RequestHandler(routes: routes))
                 }
@@ -107,7 +127,11 @@ private final class RequestHandler: ChannelInboundHandler {
             let request = HTTPRequest(head)
             let (routes, channel) = (routes, context.channel)
             Task {
-                do { try await routes(request, HTTPResponder(channel: channel)) } catch { try? await channel.close() }
+                do {
+                    try await routes(request, HTTPResponder(channel: channel, hasBody: request.method != "HEAD"))
+                } catch {
+                    try? await channel.close()
+                }
             }
         }
     }

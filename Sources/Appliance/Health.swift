@@ -96,10 +96,22 @@ final class Health: Sendable {
             ("process_start_time_seconds", "Start of the process, in seconds since 1970.", "\(started.seconds)"),
         ]
         for (name, help, value) in gauges {
-            let label = name == "valija_manifest_info" ? "{file=\"\(state.withLockedValue { $0.manifest }.replacing("\"", with: "\\\""))\"}" : ""
+            let label = name == "valija_manifest_info" ? "{file=\"\(labelValue(state.withLockedValue { $0.manifest }))\"}" : ""
             text += "# HELP \(name) \(help)\n# TYPE \(name) gauge\n\(name)\(label) \(value)\n"
         }
         return text
+    }
+}
+
+/// As the text format writes it: `\`, `"` and line feed are escaped.
+func labelValue(_ text: String) -> String {
+    text.unicodeScalars.reduce(into: "") { value, scalar in
+        switch scalar {
+        case "\\": value += "\\\\"
+        case "\"": value += "\\\""
+        case "\n": value += "\\n"
+        default: value.unicodeScalars.append(scalar)
+        }
     }
 }
 
@@ -135,14 +147,17 @@ final class SpoolSpace: Sendable {
 
     private let directory: String
     private let minimum: Int
+    /// The manifest line that `minimum` comes from.
+    private let rule: String
     private let threads: NIOThreadPool
     private let database: FileNumber?
     private let state: NIOLockedValueBox<State>
 
     /// Blocks once, when the spool is open; for the start of the appliance.
-    init(directory: String, minimum: Int, threads: NIOThreadPool) {
+    init(directory: String, minimum: Int, rule: String, threads: NIOThreadPool) {
         self.directory = directory
         self.minimum = minimum
+        self.rule = rule
         self.threads = threads
         database = fileNumber(directory + "/spool.db")
         state = NIOLockedValueBox(State(free: freeSpace(directory), isInPlace: true, checked: .now()))
@@ -157,16 +172,19 @@ final class SpoolSpace: Sendable {
         return free < minimum ? "\(free) bytes are free at \(directory), fewer than queue.minimum_free (\(minimum))" : nil
     }
 
-    /// As of a second ago or so; asks for a new look where that is longer ago.
-    func hasRoom(for octets: Int) -> Bool {
+    /// Why there is no room for so many octets more; nil if there is. As of a second ago or so; asks for a new look where
+    /// that is longer ago.
+    func shortage(of octets: Int) -> SMTPService.Shortage? {
         let now = NIODeadline.now()
-        let (isEnough, mustLook) = state.withLockedValue { state in
+        let (free, isInPlace, mustLook) = state.withLockedValue { state in
             let mustLook = !state.isChecking && now - state.checked > .seconds(1)
             if mustLook { state.isChecking = true }
-            return (state.isInPlace && state.free - octets >= minimum, mustLook)
+            return (state.free, state.isInPlace, mustLook)
         }
         if mustLook { threads.submit { _ in self.look() } }
-        return isEnough
+        if isInPlace, free - octets >= minimum { return nil }
+        if let fault { return SMTPService.Shortage(reason: fault, rule: isInPlace ? rule : nil) }
+        return SMTPService.Shortage(reason: "\(free) bytes are free at \(directory), too few for \(octets) more and queue.minimum_free (\(minimum))", rule: rule)
     }
 
     func refresh() async { try? await threads.runIfActive { self.look() } }

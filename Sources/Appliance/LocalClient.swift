@@ -48,8 +48,9 @@ package struct LocalConnection: ~Copyable {
         guard failed else { return descriptor }
         let code = errno
         close(descriptor)
+        let advice = code == EACCES || code == EPERM ? "; only the user that runs it may ask" : "; is 'valija serve' running?"
         let kind: LocalClientError.Kind = code == EACCES || code == EPERM ? .notPermitted : .notRunning
-        throw LocalClientError(kind: kind, description: "no appliance answers at \(name): \(String(cString: strerror(code)))")
+        throw LocalClientError(kind: kind, description: "no appliance answers at \(name): \(String(cString: strerror(code)))\(advice)")
     }
 
     /// Gives up when the peer is silent for that long.
@@ -90,27 +91,27 @@ package struct LocalConnection: ~Copyable {
     }
 }
 
-/// One HTTP request. `body` gets the status and the answer, piece by piece; the status is returned too.
-package func request(
-    _ connection: borrowing LocalConnection, _ method: String, _ target: String, body: (Int, [UInt8]) -> Void
-) throws(LocalClientError) -> Int {
-    try connection.send("\(method) \(target) HTTP/1.0\r\nHost: localhost\r\n\r\n".utf8)
-    var head: [UInt8] = []
-    var end: Int?
-    while end == nil {
-        let bytes = try connection.receive()
-        guard !bytes.isEmpty, head.count < 64 << 10 else { throw LocalClientError(kind: .broken, description: "the appliance gave no answer") }
-        head += bytes
-        end = headEnd(head)
-    }
-    // status-line = HTTP-version SP status-code SP [ reason-phrase ]      (RFC 9112 §4)
-    let statusLine = String(decoding: head.prefix { $0 != UInt8(ascii: "\r") }, as: UTF8.self).split(separator: " ")
-    guard statusLine.count > 1, let status = Int(statusLine[1]) else { throw LocalClientError(kind: .broken, description: "that is no HTTP answer") }
-    body(status, Array(head[end!...]))
-    while true {
-        let bytes = try connection.receive()
-        guard !bytes.isEmpty else { return status }
-        body(status, bytes)
+extension LocalConnection {
+    /// One HTTP request. `body` gets the status and the answer, piece by piece; the status is returned too.
+    package func request(_ method: String, _ target: String, body: (Int, [UInt8]) -> Void) throws(LocalClientError) -> Int {
+        try send("\(method) \(target) HTTP/1.0\r\nHost: localhost\r\n\r\n".utf8)
+        var head: [UInt8] = []
+        var end: Int?
+        while end == nil {
+            let bytes = try receive()
+            guard !bytes.isEmpty, head.count < 64 << 10 else { throw LocalClientError(kind: .broken, description: "the appliance gave no answer") }
+            head += bytes
+            end = headEnd(head)
+        }
+        // status-line = HTTP-version SP status-code SP [ reason-phrase ]      (RFC 9112 §4)
+        let statusLine = String(decoding: head.prefix { $0 != UInt8(ascii: "\r") }, as: UTF8.self).split(separator: " ")
+        guard statusLine.count > 1, let status = Int(statusLine[1]) else { throw LocalClientError(kind: .broken, description: "that is no HTTP answer") }
+        body(status, Array(head[end!...]))
+        while true {
+            let bytes = try receive()
+            guard !bytes.isEmpty else { return status }
+            body(status, bytes)
+        }
     }
 }
 

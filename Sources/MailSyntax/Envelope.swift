@@ -54,6 +54,14 @@ package struct Notify: OptionSet, Hashable, Sendable {
     /// No NOTIFY was given: failures are reported, and delays may be (RFC 3461 §4.1).
     package static let unspecified: Notify = []
 
+    /// For one copy that two recipients lead to: every report that either of them is to bring.
+    package func combined(with other: Notify) -> Notify {
+        if self == other || other.contains(.never) { return self }
+        if contains(.never) { return other }
+        let stated: (Notify) -> Notify = { $0.isEmpty ? [.failure, .delay] : $0 }
+        return stated(self).union(stated(other))
+    }
+
     package var wantsFailure: Bool { isEmpty || contains(.failure) }
 
     /// `NEVER`, or the others with commas, as the parameter writes them; empty when none was given.

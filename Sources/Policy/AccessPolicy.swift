@@ -75,10 +75,10 @@ package struct AccessPolicy: Sendable {
 
     /// The answer to VRFY: what RCPT would say, with the 252 of RFC 5321 §3.5.3, which promises nothing. It tells a
     /// client no more than RCPT does.
-    package func verify(_ address: Address, client: ClientFacts) -> Reply {
+    package func verify(_ address: Address, client: ClientFacts) -> (reply: Reply, rule: Rule) {
         switch decide(recipient: address, client: client) {
-        case .accept: Reply(252, EnhancedCode(2, 0, 0), "\(address)")
-        case .refuse(let reply, _): reply
+        case .accept(_, let rule): (Reply(252, EnhancedCode(2, 0, 0), "\(address)"), rule)
+        case .refuse(let reply, let rule): (reply, rule)
         }
     }
 

@@ -1,8 +1,8 @@
 // One SMTP connection: performs what `ServerSession` says. All of it on the connection's event loop, without a hop but
 // the one to the spool and back.
 //
-// Reading stops while an answer or a file write is awaited and while input piles up: a client that sends faster than we
-// work waits in its own TCP window, not in our memory.
+// Reading stops while an answer or a file write is awaited, while input piles up, and while replies do because the client
+// does not read them: whoever sends faster than we work or than they listen waits in their own TCP window, not in our memory.
 
 internal import MailQueue
 internal import MailSyntax
@@ -20,6 +20,8 @@ final class Connection: ChannelDuplexHandler {
 
     /// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
     static let idleTimeout = TimeAmount.minutes(5)
+    /// How long a client that was told to go may take to read what is left for it.
+    static let lingerTimeout = TimeAmount.seconds(30)
     /// More unread input than this, and the connection stops reading.
     static let mostInput = 64 << 10
 
@@ -44,8 +46,9 @@ final class Connection: ChannelDuplexHandler {
     private var loop: (any EventLoop)?
     private var isReadHeld = false
     private var isClosing = false
+    private var isLingering = false
     private var isPumping = false
-    private var lastActivity = NIODeadline.now()
+    private var lastActivity = NIODeadline.distantPast
     private var timer: Scheduled<Void>?
     private var messages = 0
 
@@ -60,6 +63,7 @@ final class Connection: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         loop = context.eventLoop
+        lastActivity = context.eventLoop.now
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
@@ -70,7 +74,7 @@ final class Connection: ChannelDuplexHandler {
             // RFC 5321 §4.2.2: 421, closing; Postfix's words.
             let reply = Reply(421, EnhancedCode(4, 7, 0), "\(service.configuration.session.hostname) Error: too many connections from \(client.name)")
             session.refuse(reply)
-            logRefusal(reply, command: "CONNECT")
+            logRefusal(reply, command: "CONNECT", rule: service.configuration.rules.connections)
         } else {
             session.greet()
             service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
@@ -81,7 +85,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        lastActivity = .now()
+        lastActivity = context.eventLoop.now
         session.receive(unwrapInboundIn(data))
     }
 
@@ -94,6 +98,11 @@ final class Connection: ChannelDuplexHandler {
         if mayRead { context.read() } else { isReadHeld = true }
     }
 
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        pump()
+        context.fireChannelWritabilityChanged()
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
         timer?.cancel()
         abandonContent()
@@ -102,6 +111,9 @@ final class Connection: ChannelDuplexHandler {
             service.log.record(.sessionClosed, by: .smtpd) { fields in
                 self.identify(&fields)
                 fields.count = self.messages
+                // What ended it: 221 after QUIT, 421 by us; nothing where the client just went.
+                fields.dsn = self.session.closingReply?.enhanced?.description
+                fields.reply = self.session.closingReply?.summary
             }
         }
         context.fireChannelInactive()
@@ -128,6 +140,7 @@ final class Connection: ChannelDuplexHandler {
 
     private var mayRead: Bool {
         !session.isWaitingForAnswer && session.unconsumedInput <= Connection.mostInput && !(transaction?.sink?.isBusy ?? false)
+            && context?.channel.isWritable ?? false
     }
 
     // MARK: The session
@@ -138,16 +151,25 @@ final class Connection: ChannelDuplexHandler {
         while let action = session.next() { perform(action) }
         isPumping = false
         guard let context else { return }
-        if let output = session.takeOutput() {
-            let flushed = context.writeAndFlush(wrapOutboundOut(output))
-            if isClosing { flushed.assumeIsolated().whenComplete { _ in context.close(promise: nil) } }
-        } else if isClosing {
-            context.close(promise: nil)
+        if isClosing {
+            linger(context)
+        } else if let output = session.takeOutput() {
+            context.writeAndFlush(wrapOutboundOut(output), promise: nil)
         }
         if isReadHeld, mayRead {
             isReadHeld = false
             context.read()
         }
+    }
+
+    /// Closes once the client has read what is left for it, or had time to. An empty write comes after all that wait.
+    private func linger(_ context: ChannelHandlerContext) {
+        guard !isLingering else { return }
+        isLingering = true
+        timer?.cancel()
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: Connection.lingerTimeout) { context.close(promise: nil) }
+        let output = session.takeOutput() ?? ByteBuffer()
+        context.writeAndFlush(wrapOutboundOut(output)).assumeIsolated().whenComplete { _ in context.close(promise: nil) }
     }
 
     private func perform(_ action: ServerSession.Action) {
@@ -159,16 +181,16 @@ final class Connection: ChannelDuplexHandler {
         case .content(let bytes): transaction?.sink?.append(bytes)
         case .commit: commit()
         case .abandonContent: abandonContent()
-        case .refused(let reply, let command): logRefusal(reply, command: command)
+        case .refused(let reply, let command, let envelope): logRefusal(reply, command: command, envelope: envelope, rule: rule(behind: reply))
         case .close: isClosing = true
         }
     }
 
     private func judgeSender(_ sender: Address?, _ size: Int) -> Reply {
-        guard service.hasRoom(size) else {
+        if let shortage = service.shortage(size) {
             // RFC 1870 §6.1 for a size that was announced; RFC 3463 X.3.1: mail system full.
             let reply = Reply(452, EnhancedCode(4, 3, 1), "Insufficient system storage")
-            logRefusal(reply, command: "MAIL", from: sender)
+            logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: shortage.rule, reason: shortage.reason)
             return reply
         }
         transaction = Transaction(configuration: service.configuration, sender: sender)
@@ -182,7 +204,7 @@ final class Connection: ChannelDuplexHandler {
             transaction!.destinations.append(destinations)
             return Reply(250, EnhancedCode(2, 1, 5), "Ok")
         case .refuse(let reply, let rule):
-            logRefusal(reply, command: "RCPT", from: transaction!.sender, to: recipient.address, rule: rule)
+            logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: rule)
             return reply
         }
     }
@@ -192,7 +214,9 @@ final class Connection: ChannelDuplexHandler {
         guard let address = BareAddress(argument)?.qualified(with: configuration.session.origin) else {
             return Reply(501, EnhancedCode(5, 1, 3), "Bad recipient address syntax")
         }
-        return configuration.policy.verify(address, client: client)
+        let (reply, rule) = configuration.policy.verify(address, client: client)
+        if !reply.isPositive { logRefusal(reply, command: "VRFY", to: address, rule: rule) }
+        return reply
     }
 
     private func beginContent(_ envelope: Envelope) {
@@ -229,7 +253,7 @@ final class Connection: ChannelDuplexHandler {
         let summary = HeaderSummary(beginning.readableBytesView)
         guard summary.hops <= HeaderSummary.mostHops else {
             let reply = Reply(554, EnhancedCode(5, 4, 6), "Error: too many hops")
-            logRefusal(reply, command: "DATA", from: open.sender, id: id)
+            logRefusal(reply, command: "DATA", envelope: envelope, id: id)
             open.sink?.abandon()
             return answer(reply)
         }
@@ -263,7 +287,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     private func refuse(_ open: Transaction, _ failure: SpoolFailure) {
-        logRefusal(failure.reply, command: "DATA", from: open.sender, id: open.id, reason: failure.reason)
+        logRefusal(failure.reply, command: "DATA", envelope: open.envelope, id: open.id, reason: failure.reason)
         open.sink?.abandon()
         answer(failure.reply)
     }
@@ -274,19 +298,24 @@ final class Connection: ChannelDuplexHandler {
         pump()
     }
 
-    /// Each destination once, however many recipients lead to it.
+    /// Each destination once, however many recipients lead to it, with the reports that any of them asks for.
     private func queuedRecipients(_ open: Transaction, _ envelope: Envelope) -> [QueuedRecipient] {
         if envelope.recipients.count == 1, open.destinations[0].count == 1 {
             return [queued(0, envelope.recipients[0], open.destinations[0][0], open)]
         }
-        var seen = Set<Destination>()
-        var queuedRecipients: [QueuedRecipient] = []
+        var numbers: [Destination: Int] = [:]
+        var copies: [(recipient: EnvelopeRecipient, destination: Destination)] = []
         for (recipient, destinations) in zip(envelope.recipients, open.destinations) {
-            for destination in destinations where seen.insert(destination).inserted {
-                queuedRecipients.append(queued(queuedRecipients.count, recipient, destination, open))
+            for destination in destinations {
+                if let number = numbers[destination] {
+                    copies[number].recipient.notify = copies[number].recipient.notify.combined(with: recipient.notify)
+                } else {
+                    numbers[destination] = copies.count
+                    copies.append((recipient, destination))
+                }
             }
         }
-        return queuedRecipients
+        return copies.enumerated().map { queued($0, $1.recipient, $1.destination, open) }
     }
 
     private func queued(_ number: Int, _ recipient: EnvelopeRecipient, _ destination: Destination, _ open: Transaction) -> QueuedRecipient {
@@ -304,8 +333,8 @@ final class Connection: ChannelDuplexHandler {
 
     private func checkTimer() {
         guard let context else { return }
-        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = .now() }
-        if lastActivity + Connection.idleTimeout <= .now() {
+        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = context.eventLoop.now }
+        if lastActivity + Connection.idleTimeout <= context.eventLoop.now {
             session.timeOut()
             pump()
         } else {
@@ -318,14 +347,24 @@ final class Connection: ChannelDuplexHandler {
         fields.client = Fields.Client(address: client.address?.description ?? "local", helo: session.helo)
     }
 
+    /// The manifest line behind a refusal of the session's own, which knows limits but not where they come from.
+    private func rule(behind reply: Reply) -> String? {
+        let rules = service.configuration.rules
+        return switch reply.enhanced {
+        case EnhancedCode(5, 3, 4): rules.messageSize
+        case EnhancedCode(4, 5, 3): rules.recipients
+        default: nil
+        }
+    }
+
     private func logRefusal(
-        _ reply: Reply, command: String, from: Address? = nil, to: Address? = nil, rule: String? = nil, id: QueueID? = nil, reason: String? = nil
+        _ reply: Reply, command: String, envelope: Envelope? = nil, to: Address? = nil, rule: String? = nil, id: QueueID? = nil, reason: String? = nil
     ) {
         service.log.record(.messageRejected, by: .smtpd) { fields in
             self.identify(&fields)
             fields.queueID = id?.description
-            if let from { fields.from = from.description }
-            fields.to = to?.description
+            if let envelope { fields.from = envelope.sender?.description ?? "" }
+            fields.to = (to ?? (envelope?.recipients.count == 1 ? envelope?.recipients[0].address : nil))?.description
             fields.dsn = reply.enhanced?.description
             fields.reply = reply.summary
             fields.rule = rule

@@ -36,6 +36,7 @@ package final class Listener: Sendable {
     package static func bind(unixSocket path: String, service: SMTPService, group: any EventLoopGroup) async throws -> Listener {
         let (bootstrap, connections) = bootstrap(service, group)
         let channel = try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+        // Never more open than that, not even for a moment, since the process's umask is 077.
         chmod(path, 0o600)
         return Listener(channel: channel, connections: connections)
     }
@@ -49,7 +50,7 @@ package final class Listener: Sendable {
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65536))
             .childChannelInitializer { channel in
-                connections.add(channel)
+                guard connections.add(channel) else { return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
                 let address = channel.remoteAddress?.ipAddress.flatMap { IPAddress($0) }
                 let client = ClientFacts(address: address, isLocalProcess: address == nil)
                 return channel.eventLoop.makeCompletedFuture {
@@ -68,16 +69,30 @@ package final class Listener: Sendable {
 }
 
 private final class Connections: Sendable {
-    private let open = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
+    private struct State {
+        var open: [ObjectIdentifier: any Channel] = [:]
+        var isClosing = false
+    }
 
-    func add(_ channel: any Channel) {
+    private let state = NIOLockedValueBox(State())
+
+    /// False: the listener closes, and this connection, accepted just before, comes too late.
+    func add(_ channel: any Channel) -> Bool {
         let key = ObjectIdentifier(channel)
-        open.withLockedValue { $0[key] = channel }
-        channel.closeFuture.whenComplete { [open] _ in open.withLockedValue { _ = $0.removeValue(forKey: key) } }
+        let isWelcome = state.withLockedValue { state in
+            if !state.isClosing { state.open[key] = channel }
+            return !state.isClosing
+        }
+        guard isWelcome else { return false }
+        channel.closeFuture.whenComplete { [state] _ in state.withLockedValue { _ = $0.open.removeValue(forKey: key) } }
+        return true
     }
 
     func close(grace: TimeAmount, on loop: any EventLoop) async {
-        let channels = open.withLockedValue { Array($0.values) }
+        let channels = state.withLockedValue { state in
+            state.isClosing = true
+            return Array(state.open.values)
+        }
         for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ShutDown()) }
         let cutOff = loop.scheduleTask(in: grace) { for channel in channels { channel.close(promise: nil) } }
         for channel in channels { try? await channel.closeFuture.get() }

@@ -14,11 +14,38 @@ package final class SMTPService: Sendable {
         package var session: ServerSession.Configuration
         package var policy: AccessPolicy
         package var connectionsPerClient: Int
+        package var rules: Rules
 
-        package init(session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int) {
+        package init(session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int, rules: Rules) {
             self.session = session
             self.policy = policy
             self.connectionsPerClient = connectionsPerClient
+            self.rules = rules
+        }
+    }
+
+    /// The manifest lines behind the limits, as the log shows them when one refuses something.
+    package struct Rules: Sendable {
+        package var messageSize: String
+        package var recipients: String
+        package var connections: String
+
+        package init(messageSize: String, recipients: String, connections: String) {
+            self.messageSize = messageSize
+            self.recipients = recipients
+            self.connections = connections
+        }
+    }
+
+    /// Why the spool takes no more, for the log.
+    package struct Shortage: Sendable {
+        package var reason: String
+        /// The manifest line that says so; nil: none does.
+        package var rule: String?
+
+        package init(reason: String, rule: String?) {
+            self.reason = reason
+            self.rule = rule
         }
     }
 
@@ -33,19 +60,19 @@ package final class SMTPService: Sendable {
     let log: EventLog
     let threads: NIOThreadPool
     let now: @Sendable () -> Timestamp
-    /// Whether the spool has room for so many octets more and keeps `queue.minimum_free`.
-    let hasRoom: @Sendable (Int) -> Bool
+    /// Nil: the spool has room for so many octets more and keeps `queue.minimum_free`.
+    let shortage: @Sendable (Int) -> Shortage?
     private let state: NIOLockedValueBox<State>
 
     package init(
         configuration: Configuration, queue: DeliveryScheduler, log: EventLog, threads: NIOThreadPool, now: @escaping @Sendable () -> Timestamp,
-        hasRoom: @escaping @Sendable (Int) -> Bool
+        shortage: @escaping @Sendable (Int) -> Shortage?
     ) {
         self.queue = queue
         self.log = log
         self.threads = threads
         self.now = now
-        self.hasRoom = hasRoom
+        self.shortage = shortage
         state = NIOLockedValueBox(State(configuration: configuration))
     }
 

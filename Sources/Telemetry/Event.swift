@@ -22,6 +22,7 @@ package enum Event: String, CaseIterable, Sendable {
     case listenerOpened = "listener.opened"
     case listenerFailed = "listener.failed"
     case serviceReady = "service.ready"
+    case serviceFailed = "service.failed"
     case serviceStopping = "service.stopping"
     case serviceStopped = "service.stopped"
     case linesDropped = "log.dropped"
@@ -31,12 +32,12 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .sessionOpened: .debug
         case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped: .warning
-        case .queueFailed, .manifestRefused, .listenerFailed: .error
+        case .queueFailed, .manifestRefused, .listenerFailed, .serviceFailed: .error
         default: .info
         }
     }
 
-    /// One sentence for `docs/operations.md` and the metrics' HELP.
+    /// One sentence; the table of `docs/operations.md` has it word for word.
     package var meaning: String {
         switch self {
         case .sessionOpened: "A client connected."
@@ -49,13 +50,14 @@ package enum Event: String, CaseIterable, Sendable {
         case .deliveryExpired: "A recipient was given up after queue.lifetime."
         case .bounceQueued: "A delivery report was queued to the sender."
         case .bounceDropped: "A report could not be delivered and was dropped."
-        case .queueChanged: "An administrator flushed, held or deleted queued mail."
+        case .queueChanged: "An administrator flushed or deleted queued mail."
         case .queueFailed: "The spool could not do what was asked of it."
         case .manifestLoaded: "A manifest was read and is in force."
         case .manifestRefused: "A manifest was refused; what was in force stays so."
         case .listenerOpened: "A service listens at an address."
         case .listenerFailed: "A service could not listen at an address."
         case .serviceReady: "The appliance accepts mail."
+        case .serviceFailed: "The appliance could not start."
         case .serviceStopping: "The appliance was asked to stop."
         case .serviceStopped: "The appliance has stopped; nothing accepted is lost."
         case .linesDropped: "Standard output did not keep up, and log lines were dropped."

@@ -106,11 +106,19 @@ func validManifest(_ path: String) throws -> MailSystem {
 /// Colours are for a terminal whose user did not turn them off (no-color.org).
 func wantsColours(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 && (getenv("NO_COLOR").map { $0.pointee == 0 } ?? true) }
 
+/// Where the manifest of the appliance on this host is, if the command line does not say.
+func manifestPath(_ given: String?) -> String { given ?? getenv("VALIJA_MANIFEST").map { String(cString: $0) } ?? "/etc/valija/mail.yaml" }
+
 /// The manifest of the appliance on this host, which `check` has a word for if it is not valid.
 func loadManifest(_ option: String?) throws -> MailSystem {
-    let path = option ?? getenv("VALIJA_MANIFEST").map { String(cString: $0) } ?? "/etc/valija/mail.yaml"
-    let result = readManifest(path, as: path).result
-    guard let system = result.system else {
+    let path = manifestPath(option)
+    let bytes: [UInt8]
+    switch readManifestFile(path) {
+    case .success(let read): bytes = read
+    case .failure(let failure):
+        throw CommandError(status: .configuration, text: "\(path): \(failure.diagnostic.message); --manifest or VALIJA_MANIFEST names another")
+    }
+    guard let system = ManifestReader.read(text: bytes, file: path).system else {
         throw CommandError(status: .configuration, text: "\(path) is not valid; 'valija check \(path)' says why")
     }
     return system
@@ -124,21 +132,29 @@ enum QueueFormat: String { case mailq, json }
 func printQueue(_ directory: String, id: String? = nil, format: QueueFormat) throws -> ExitStatus {
     let connection = try LocalConnection(unixSocket: ApplianceSockets.control(directory))
     let target = "/queue\(id.map { "/\($0)" } ?? "")?format=\(format.rawValue)"
-    let status = try request(connection, "GET", target) { status, bytes in write(bytes, to: status == 200 ? 1 : 2) }
+    let status = try connection.request("GET", target) { status, bytes in write(bytes, to: status == 200 ? 1 : 2) }
     return status == 200 ? .ok : .failure
 }
 
-/// Tries all deferred mail now, in silence.
-func flushQueue(_ directory: String) throws -> ExitStatus {
-    let (status, text) = try answer(directory, "POST", "/queue/flush")
-    if status != 200 { complain(text) }
+/// Tries deferred mail now, all or one message, in silence.
+func flushQueue(_ directory: String, _ id: String?) throws -> ExitStatus {
+    let (status, text) = try answer(directory, "POST", "/queue\(try id.map { "/\(try queueID($0))" } ?? "")/flush")
+    if status != 200 { complain("sendmail: \(text)") }
     return status == 200 ? .ok : .failure
+}
+
+/// A queue id is upper-case hexadecimal; anything else would be a path of the control socket's.
+func queueID(_ text: String) throws -> String {
+    guard !text.isEmpty, text.utf8.count <= 16, text.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else {
+        throw CommandError(status: .usage, text: "\(text) is not a queue id")
+    }
+    return text.uppercased()
 }
 
 /// A short answer of the control socket, without its line end.
 func answer(_ directory: String, _ method: String, _ target: String) throws -> (status: Int, text: String) {
     let connection = try LocalConnection(unixSocket: ApplianceSockets.control(directory))
     var text: [UInt8] = []
-    let status = try request(connection, method, target) { text += $1 }
+    let status = try connection.request(method, target) { text += $1 }
     return (status, String(String(decoding: text, as: UTF8.self).prefix { !$0.isNewline }))
 }

@@ -6,6 +6,10 @@ import Manifest
 struct Queue: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Lists and changes the queue of the running appliance.",
+        discussion: """
+            Exit 0: done; 1: there is no such message, or the appliance could not do it; 64: the command line is wrong; 75: no \
+            appliance answers; 77: this user may not ask it; 78: the manifest is not valid.
+            """,
         subcommands: [List.self, Show.self, Flush.self, Delete.self])
 
     struct List: ParsableCommand {
@@ -25,7 +29,7 @@ struct Queue: ParsableCommand {
         @Flag(help: "The entry alone, as a JSON object.") var json = false
 
         func run() throws {
-            try inQueue(location) { try printQueue($0, id: checked(id), format: json ? .json : .mailq) }
+            try inQueue(location) { try printQueue($0, id: queueID(id), format: json ? .json : .mailq) }
         }
     }
 
@@ -37,7 +41,7 @@ struct Queue: ParsableCommand {
 
         func run() throws {
             try inQueue(location) { directory in
-                try change(directory, "POST", "/queue\(try id.map { "/\(try checked($0))" } ?? "")/flush", named: "flushed", json: json)
+                try change(directory, "POST", "/queue\(try id.map { "/\(try queueID($0))" } ?? "")/flush", named: "flushed", json: json)
             }
         }
     }
@@ -50,7 +54,7 @@ struct Queue: ParsableCommand {
 
         func run() throws {
             try inQueue(location) { directory in
-                try change(directory, "DELETE", id == "ALL" ? "/queue" : "/queue/\(try checked(id))", named: "deleted", json: json)
+                try change(directory, "DELETE", id == "ALL" ? "/queue" : "/queue/\(try queueID(id))", named: "deleted", json: json)
             }
         }
     }
@@ -60,12 +64,6 @@ private func inQueue(_ location: ManifestOption, _ work: (String) throws -> Exit
     let status: ExitStatus
     do { status = try work(try loadManifest(location.manifest).queue.directory.value) } catch { status = report(error, as: "valija queue") }
     if status != .ok { throw ExitCode(status.rawValue) }
-}
-
-/// A queue id is upper-case hexadecimal; anything else would be a path of the control socket's.
-private func checked(_ id: String) throws -> String {
-    guard !id.isEmpty, id.utf8.count <= 16, id.allSatisfy(\.isHexDigit) else { throw CommandError(status: .usage, text: "\(id) is not a queue id") }
-    return id.uppercased()
 }
 
 private func change(_ directory: String, _ method: String, _ target: String, named name: String, json: Bool) throws -> ExitStatus {

@@ -12,6 +12,9 @@ struct Render: ParsableCommand {
         discussion: """
             Writes main.cf, master.cf and the tables that the manifest needs. The same manifest gives the same bytes. What \
             Postfix does not do of the manifest is said on standard error and at the end of main.cf.
+
+            Exit 0: written; 1: the manifest is not valid, or a file that valija did not write is in the way; 64: the command line is \
+            wrong; 73, 74: the directory or a file could not be written.
             """)
 
     @Argument(help: ArgumentHelp("The manifest; - is standard input.", valueName: "file"))

@@ -10,11 +10,20 @@ import Telemetry
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Runs the appliance that a manifest describes, until SIGTERM or SIGINT.",
-        discussion: "Logs are JSON objects, one a line, on standard output. Exit 0: stopped as asked; 78: the manifest is not valid; 1: it could not start.")
-    @Argument(help: "The manifest.") var file = "/etc/valija/mail.yaml"
+        discussion: """
+            Logs are JSON objects, one a line, on standard output. A second signal changes nothing: it ends within ten seconds.
+
+            Exit 0: stopped as asked; 1: it could not start; 64: the command line is wrong; 78: the manifest is not valid.
+            """)
+    @Argument(help: ArgumentHelp("The manifest. Default: $VALIJA_MANIFEST, else /etc/valija/mail.yaml.", valueName: "file"))
+    var manifest: String?
 
     func run() async throws {
+        let file = manifestPath(manifest)
+        // A reader of the log or a peer that goes away is an error where it is written to, no end of the process.
         signal(SIGPIPE, SIG_IGN)
+        // Mail is private, and so is the way in for processes of this host: whatever is made is its owner's from the first moment.
+        umask(0o077)
         raiseDescriptorLimit()
         let system: MailSystem
         do {
@@ -30,6 +39,7 @@ struct Serve: AsyncParsableCommand {
         do {
             try await Assembly(system, log: log).run()
         } catch {
+            log.record(.serviceFailed, by: .appliance) { $0.reason = "\(error)" }
             complain("valija serve: \(error)")
             throw ExitCode.failure
         }

@@ -10,6 +10,7 @@ enum Program {
         switch arguments.first?.split(separator: "/").last ?? "valija" {
         case "sendmail": exit(Sendmail.run(Array(arguments.dropFirst())).rawValue)
         case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
+        case "newaliases": exit(Sendmail.run(["-bi"]).rawValue)
         default: await Valija.main()
         }
     }

@@ -52,7 +52,7 @@ struct MaildirStoreTests {
         // Octet 131,072 falls on and beside a CRLF, as the padding moves it.
         let text = String(repeating: "x", count: padding) + "\r\nend\r\n"
         box.write("spooled", text)
-        let content = IncomingMessage(sender: sender, received: arrival, content: .file(path: "\(box.path)/spooled"))
+        let content = MailboxMessage(sender: sender, received: arrival, content: .file(path: "\(box.path)/spooled"))
         #expect(deliver([copy(box.location(), content)]) == [nil])
         let want = trace + String(repeating: "x", count: padding) + "\nend\n"
         #expect(box.contents(of: "alice/new") == [want])
@@ -61,7 +61,7 @@ struct MaildirStoreTests {
 
     @Test("a message whose file is gone stays queued, and harms no other of the batch")
     func missingSource() {
-        let gone = IncomingMessage(sender: sender, received: arrival, content: .file(path: "\(box.path)/gone"))
+        let gone = MailboxMessage(sender: sender, received: arrival, content: .file(path: "\(box.path)/gone"))
         let results = deliver([copy(box.location(), gone), copy(box.location(), number: 1)])
         #expect(results == [.source(DiskError(code: ENOENT, call: "openat", name: "\(box.path)/gone")), nil])
         #expect(box.contents(of: "alice/new") == [whole])

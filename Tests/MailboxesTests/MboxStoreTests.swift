@@ -38,7 +38,7 @@ struct MboxStoreTests {
     @Test("a message in a file is streamed in, quoted where the pieces meet too", arguments: 131_064...131_074)
     func streams(padding: Int) {
         box.write("spooled", String(repeating: "x", count: padding) + "\r\nFrom me\r\n")
-        let content = IncomingMessage(sender: sender, received: arrival, content: .file(path: "\(box.path)/spooled"))
+        let content = MailboxMessage(sender: sender, received: arrival, content: .file(path: "\(box.path)/spooled"))
         #expect(MboxStore(disk: SystemDisk()).deliver([copy(box.location("alice", .mbox), content)]) == [nil])
         #expect(box.read("alice") == head + trace + String(repeating: "x", count: padding) + "\n>From me\n\n")
     }

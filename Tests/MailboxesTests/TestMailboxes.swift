@@ -66,11 +66,11 @@ let sender = Address("sender@example.org")!
 let arrival = Timestamp(microseconds: 1_764_000_000_000_042)
 
 /// A message with LF line ends, as the agent hands it over.
-func message(_ text: String = "Subject: hello\n\nbody\n", from: Address? = sender) -> IncomingMessage {
-    IncomingMessage(sender: from, received: arrival, content: .text(Array(text.utf8)))
+func message(_ text: String = "Subject: hello\n\nbody\n", from: Address? = sender) -> MailboxMessage {
+    MailboxMessage(sender: from, received: arrival, content: .text(Array(text.utf8)))
 }
 
-func copy(_ location: MailboxLocation, _ message: IncomingMessage = message(), number: Int = 0, id: String = "ABC") -> MailboxCopy {
+func copy(_ location: MailboxLocation, _ message: MailboxMessage = message(), number: Int = 0, id: String = "ABC") -> MailboxCopy {
     MailboxCopy(
         location: location, message: message, name: MailName(arrival: arrival, queueID: id, recipient: number),
         original: Address("phb@ventas.mindns.es")!, delivered: aca)

@@ -70,7 +70,7 @@ struct ServerScript {
         case .abandonContent:
             transcript.events.append("abandon")
             content = nil
-        case .refused(let reply, let command): transcript.events.append("refused \(reply.summary) | \(command)")
+        case .refused(let reply, let command, _): transcript.events.append("refused \(reply.summary) | \(command)")
         case .close:
             transcript.events.append("close")
             isClosed = true

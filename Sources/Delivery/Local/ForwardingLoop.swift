@@ -11,7 +11,7 @@ enum ForwardingLoop {
     private static let longestHeader = 256 * 1024
 
     /// The addresses to which the message was delivered before. Nothing where a file cannot be read: delivery finds that too.
-    static func earlierDeliveries(of message: IncomingMessage, disk: any Disk) -> Set<Address> {
+    static func earlierDeliveries(of message: MailboxMessage, disk: any Disk) -> Set<Address> {
         switch message.content {
         case .text(let text): text.withUnsafeBytes { addresses(inHeaderOf: $0) }
         case .file(let path): head(of: path, disk).withUnsafeBytes { addresses(inHeaderOf: $0) }

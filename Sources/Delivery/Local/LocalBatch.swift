@@ -69,7 +69,7 @@ struct LocalBatch {
             for recipient in recipients { tell(request.id, recipient, .stopping, "local") }
             return
         }
-        let message = IncomingMessage(sender: request.sender, received: request.received, content: convert(request.content))
+        let message = MailboxMessage(sender: request.sender, received: request.received, content: convert(request.content))
         let earlier = ForwardingLoop.earlierDeliveries(of: message, disk: disk)
         for recipient in recipients {
             guard case .mailbox(let user, let address) = recipient.target else {
@@ -99,7 +99,7 @@ struct LocalBatch {
         if text >= LocalBatch.mostText { flush() }
     }
 
-    private func convert(_ content: MessageContent) -> Mailboxes.IncomingMessage.Content {
+    private func convert(_ content: MessageContent) -> MailboxMessage.Content {
         switch content {
         case .inline(let buffer): .text(buffer.withUnsafeReadableBytes { LineEnds.convert($0) })
         case .file(let path, _): .file(path: path)

@@ -55,8 +55,9 @@ package struct ServerSession: Sendable {
         case commit
         /// Content was begun and will not be committed: forget it.
         case abandonContent
-        /// For the log: what the session itself refused. `command` is bounded, printable and holds no secret.
-        case refused(Reply, command: String)
+        /// For the log: what the session itself refused, and the transaction's envelope so far. `command` is bounded,
+        /// printable and holds no secret.
+        case refused(Reply, command: String, of: Envelope?)
         /// Close the connection once the output was written. Nothing comes after it.
         case close
     }
@@ -123,6 +124,8 @@ package struct ServerSession: Sendable {
 
     /// The argument of the last HELO or EHLO.
     package private(set) var helo: String?
+    /// The reply that ended the session: 221, 421 or 554. Nil while it lasts, and where the client just went.
+    package private(set) var closingReply: Reply?
 
     package init(configuration: Configuration) {
         self.configuration = configuration
@@ -278,7 +281,7 @@ extension ServerSession {
 
     /// A refusal of the session's own: reply, log, count.
     mutating func reject(_ reply: Reply, command: String, countsAsError: Bool = true, thenClose: Bool = false) {
-        actions.append(.refused(reply, command: command))
+        actions.append(.refused(reply, command: command, of: transaction?.envelope))
         if thenClose { return close(with: reply) }
         write(reply)
         if countsAsError { errors += 1 }
@@ -302,6 +305,7 @@ extension ServerSession {
 
     mutating func close(with reply: Reply?) {
         if let reply { write(reply) }
+        closingReply = reply
         endTransaction()
         input = ByteBuffer()
         lineLength = 0

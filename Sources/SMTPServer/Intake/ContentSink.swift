@@ -74,10 +74,10 @@ final class ContentSink {
         if let afterWrite {
             self.afterWrite = nil
             afterWrite()
-        } else if pending.readableBytes > Spool.largestInlineBody {
-            writePending()
         } else {
-            onDrained?()
+            if pending.readableBytes > Spool.largestInlineBody { writePending() }
+            // Nothing is being written where nothing can be any more: the client is heard to its end, and refused there.
+            if !isWriting { onDrained?() }
         }
     }
 

@@ -41,26 +41,40 @@ struct HeaderSummary {
     private(set) var hops = 0
     private(set) var messageID: String?
 
-    /// RFC 5321 §6.3: a message with this many hops behind it runs in a circle. Postfix's hopcount_limit.
-    static let mostHops = 50
+    /// RFC 5321 §6.3: with more hops than this a message runs in a circle; the threshold is to be 100 at least. With this
+    /// hop's own field.
+    static let mostHops = 100
 
     /// Reads the header of `content`; what follows the first empty line is not looked at.
     init(_ content: ByteBufferView) {
         var start = content.startIndex
+        var isFolded = false  // the last line was a Message-ID whose value stands on the next
         while start < content.endIndex, let end = content[start...].firstIndex(of: UInt8(ascii: "\n")) {
             let line = content[start..<end]
             guard let first = line.first, first != UInt8(ascii: "\r") else { return }
+            if isFolded, first == UInt8(ascii: " ") || first == UInt8(ascii: "\t") { messageID = HeaderSummary.identifier(line) }
+            isFolded = false
             switch first | 0x20 {
             case UInt8(ascii: "r"): if HeaderSummary.value(of: line, named: "received") != nil { hops += 1 }
             case UInt8(ascii: "m"):
                 if messageID == nil, let value = HeaderSummary.value(of: line, named: "message-id") {
-                    messageID = String(String(decoding: value, as: UTF8.self).filter { $0 != " " && $0 != "\r" && $0 != "\t" }.prefix(250))
+                    messageID = HeaderSummary.identifier(value)
+                    isFolded = messageID == nil
                 }
             default: break
             }
             start = end + 1
         }
     }
+
+    /// Nil where there is nothing but white space.
+    private static func identifier(_ value: ByteBufferView) -> String? {
+        let octets = value.lazy.filter { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") && $0 != UInt8(ascii: "\t") }.prefix(longestIdentifier)
+        return octets.isEmpty ? nil : String(decoding: octets, as: UTF8.self)
+    }
+
+    /// What a log line shows of a Message-ID: real ones are shorter.
+    private static let longestIdentifier = 250
 
     private static func value(of line: ByteBufferView, named name: StaticString) -> ByteBufferView? {
         let length = name.utf8CodeUnitCount

@@ -15,7 +15,7 @@ enum Sendmail {
             let directory = system.queue.directory.value
             switch options.mode {
             case .printQueue: return try printQueue(directory, format: .mailq)
-            case .flushQueue: return try flushQueue(directory)
+            case .flushQueue: return try flushQueue(directory, options.flushedID)
             case .initializeAliases: return .ok  // aliases come from the manifest; there is no table to build
             case .smtp: return try relayStandardStreams(to: ApplianceSockets.smtp(directory))
             case .send: return try send(options, origin: system.origin.value, hostname: system.hostname.value, directory)
@@ -57,8 +57,9 @@ enum Sendmail {
                 complain("sendmail: no recipient addresses found in the message header")
                 return .usage
             }
-            submission.removeBlindCopies()
         }
+        // Whoever the recipients come from: what the others may not see is not sent, as Postfix (message_drop_headers) has it.
+        submission.removeBlindCopies()
         let now = Timestamp.now()
         let from = sender ?? Address(localPart: "MAILER-DAEMON", domain: origin)
         submission.complete(from: from, name: options.fullName ?? user.fullName, messageID: "\(now.microseconds).\(getpid())@\(hostname)", at: now)
@@ -112,15 +113,15 @@ private struct SubmissionDialogue: ~Copyable {
         var status = ExitStatus.ok
         guard try succeeds(nil, &status), try succeeds("EHLO localhost", &status) else { return status }
         var mail = "MAIL FROM:<\(sender.map { "\($0)" } ?? "")>"
-        if !submission.bodyIsASCII { mail += " BODY=8BITMIME" }
-        let isASCII = submission.headerIsASCII && recipients.allSatisfy(\.isASCII) && sender?.isASCII ?? true
-        if !isASCII { mail += " SMTPUTF8" }
-        if let ret = options.returnContent { mail += " RET=\(ret.uppercased())" }
+        if submission.isEightBit { mail += " BODY=8BITMIME" }
+        let areAddressesASCII = recipients.allSatisfy(\.isASCII) && sender?.isASCII ?? true
+        if submission.isInternationalized || !areAddressesASCII { mail += " SMTPUTF8" }
+        if let content = options.returnContent { mail += " RET=\(content.rawValue)" }
         if let id = options.envelopeID { mail += " ENVID=\(XText.encode(id))" }
         guard try succeeds(mail, &status) else { return status }
         var accepted = 0
         for recipient in recipients {
-            let notify = options.notify.map { " NOTIFY=\($0.uppercased())" } ?? ""
+            let notify = options.notify == .unspecified ? "" : " NOTIFY=\(options.notify.parameter)"
             if try succeeds("RCPT TO:<\(recipient)>\(notify)", &status) { accepted += 1 }
         }
         guard accepted > 0 else { return status }

@@ -1,5 +1,8 @@
-// The options of sendmail(1) as programs use them: clustered in the old way (`-oi`, `-fSENDER`, `-f SENDER`), not as
-// getopt_long writes them. Pure: arguments in, options or a usage error out.
+// The options of sendmail(1) as programs use them: clustered in the old way (`-oi`, `-ti`, `-fSENDER`, `-f SENDER`), not as
+// getopt_long writes them. Those of Postfix's sendmail(1) are known; what has no meaning here is taken, what would
+// mean something else than was asked for is refused. Pure: arguments in, options or a usage error out.
+
+import MailSyntax
 
 struct SendmailOptions: Equatable {
     enum Mode: Equatable { case send, smtp, printQueue, flushQueue, initializeAliases }
@@ -13,12 +16,14 @@ struct SendmailOptions: Equatable {
     var sender: String?
     /// -F
     var fullName: String?
-    /// -N, as NOTIFY writes it (RFC 3461 §4.1).
-    var notify: String?
-    /// -R: `full` or `hdrs`.
-    var returnContent: String?
+    /// -N
+    var notify = Notify.unspecified
+    /// -R
+    var returnContent: Envelope.ReturnContent?
     /// -V
     var envelopeID: String?
+    /// -qIID: flush this message only.
+    var flushedID: String?
     var recipients: [String] = []
 
     struct UsageError: Error, Equatable { let text: String }
@@ -38,40 +43,68 @@ struct SendmailOptions: Equatable {
         }
     }
 
-    private mutating func take(_ option: Substring, _ rest: inout ArraySlice<String>) throws(UsageError) {
-        let tail = String(option.dropFirst())
-        func value() throws(UsageError) -> String {
-            if !tail.isEmpty { return tail }
-            guard let next = rest.popFirst() else { throw UsageError(text: "option -\(option) needs a value") }
-            return next
+    /// One argument: options without a value may stand together, and one with a value ends it.
+    private mutating func take(_ cluster: Substring, _ rest: inout ArraySlice<String>) throws(UsageError) {
+        var cluster = cluster
+        while let option = cluster.popFirst() {
+            switch option {
+            case "t": readsRecipients = true
+            case "i": ignoresDots = true
+            case "I": mode = .initializeAliases
+            case "v", "m", "n", "G", "U", "c", "x": break  // no meaning here
+            case "q": return try takeFlush(cluster)
+            default: return try take(option, value(of: option, cluster, &rest))
+            }
         }
-        switch option.first! {
-        case "t", "i", "v", "m", "n", "G", "U": try takeFlags(option)
-        case "f", "r": sender = try value()
-        case "F": fullName = try value()
-        case "N": notify = try value()
-        case "R": returnContent = try value()
-        case "V": envelopeID = try value()
-        case "b": try takeMode(tail)
-        case "q": mode = .flushQueue
-        case "o":
-            // -oi is -i; -om, -oem and their kin ask for what happens anyway. `-o 7` has its value apart.
-            if tail == "i" { ignoresDots = true }
-            if tail.isEmpty { _ = rest.popFirst() }
-        case "B", "h", "O", "p", "A", "L", "X", "C": _ = try value()  // no meaning here, as in Postfix's sendmail(1)
+    }
+
+    private func value(of option: Character, _ tail: Substring, _ rest: inout ArraySlice<String>) throws(UsageError) -> String {
+        if !tail.isEmpty { return String(tail) }
+        guard "frFNRVboBhOpALXCe".contains(option) else { throw UsageError(text: "unknown option -\(option)") }
+        guard let next = rest.popFirst() else { throw UsageError(text: "option -\(option) needs a value") }
+        return next
+    }
+
+    private mutating func take(_ option: Character, _ value: String) throws(UsageError) {
+        switch option {
+        case "f", "r": sender = value
+        case "F": fullName = value
+        case "N": notify = try SendmailOptions.notify(value)
+        case "R":
+            guard let content = Envelope.ReturnContent(rawValue: value.uppercased()) else { throw UsageError(text: "option -R takes full or hdrs, not \(value)") }
+            returnContent = content
+        case "V":
+            guard !value.isEmpty, XText.encode(value).utf8.count <= 100 else { throw UsageError(text: "option -V takes an envelope id of up to 100 characters") }
+            envelopeID = value
+        case "b": try takeMode(value)
+        // -oi is -i; -om, -oem and their kin ask for what happens anyway.
+        case "o": if value == "i" { ignoresDots = true }
+        case "B", "h", "O", "p", "A", "L", "X", "C", "e": break  // no meaning here, as in Postfix's sendmail(1)
         default: throw UsageError(text: "unknown option -\(option)")
         }
     }
 
-    /// Options without a value may stand together: `-ti`.
-    private mutating func takeFlags(_ flags: Substring) throws(UsageError) {
-        for flag in flags {
-            switch flag {
-            case "t": readsRecipients = true
-            case "i": ignoresDots = true
-            case "v", "m", "n", "G", "U": break  // no meaning here
-            default: throw UsageError(text: "unknown option -\(flag) in -\(flags)")
-            }
+    ///     notify-esmtp-value = "NEVER" / 1#( "SUCCESS" / "FAILURE" / "DELAY" )     ; RFC 3461 §4.1
+    private static func notify(_ value: String) throws(UsageError) -> Notify {
+        let names: [String: Notify] = ["success": .success, "failure": .failure, "delay": .delay]
+        if value.lowercased() == "never" { return .never }
+        var notify = Notify.unspecified
+        for name in value.lowercased().split(separator: ",", omittingEmptySubsequences: false) {
+            guard let event = names[String(name)] else { throw UsageError(text: "option -N takes never, or of success, failure, delay some with commas, not \(value)") }
+            notify.insert(event)
+        }
+        return notify
+    }
+
+    /// `-q` flushes all, `-qIID` one message. `-q30m` asks a daemon to look every 30 minutes, which happens anyway.
+    private mutating func takeFlush(_ tail: Substring) throws(UsageError) {
+        switch tail.first {
+        case nil: mode = .flushQueue
+        case "I" where tail.count > 1:
+            mode = .flushQueue
+            flushedID = String(tail.dropFirst())
+        case let digit? where digit.isNumber: break
+        default: throw UsageError(text: "-q\(tail) is not supported; there are -q and -qIID")
         }
     }
 
@@ -81,7 +114,6 @@ struct SendmailOptions: Equatable {
         case "s": mode = .smtp
         case "p": mode = .printQueue
         case "i": mode = .initializeAliases
-        case "": throw UsageError(text: "option -b needs a mode: -bm, -bs, -bp or -bi")
         default: throw UsageError(text: "mode -b\(letter) is not supported; there are -bm, -bs, -bp and -bi")
         }
     }

@@ -85,3 +85,25 @@ def _():
         done = server.called("sendmail", "-oi", "-oem", "-odb", "-f", "alice@example.org", "--", "bob@example.org", input=LETTER)
         assert done.returncode == 0, (done.returncode, done.out)
         assert server.wait_mail("bob", 1)[0].body == b"hello\n.\nafter the dot\n"
+
+
+@test("what cron writes arrives: a header in Latin-1 as it is, progress bars as lines, and no Bcc")
+def _():
+    text = b"From alice Mon Jan  1 00:00:00 2026\nSubject: Gr\xfc\xdfe\nTo: bob@example.org\nBcc: carol@example.org\n\n10%\r100%\n"
+    with Server() as server:
+        done = server.called("sendmail", "-i", "-FCronDaemon", "-f", "alice@example.org", "bob", input=text)
+        assert done.returncode == 0, (done.returncode, done.out)
+        [letter] = server.wait_mail("bob", 1)
+        assert b"Subject: Gr\xfc\xdfe\n" in letter.data and not letter.all("Bcc"), letter.data
+        assert letter.body == b"10%\n100%\n", letter.body
+        assert not server.letters("carol")
+
+
+@test("newaliases is there and has nothing to do; a manifest that is missing is named")
+def _():
+    with Server() as server:
+        done = server.called("newaliases")
+        assert done.returncode == 0 and not done.out, (done.returncode, done.out)
+        server.manifest_path.rename(server.directory / "moved.yaml")
+        done = server.called("sendmail", "bob", input=LETTER)
+        assert done.returncode == 78 and str(server.manifest_path) in done.out and "No such file" in done.out, (done.returncode, done.out)

@@ -80,6 +80,26 @@ def _():
         assert server.valija("health").returncode == 1
 
 
+@test("valija health works without a health port, and VALIJA_MANIFEST names the manifest of serve too")
+def _():
+    with Server(listen={"health": []}) as server:
+        done = server.valija("health")
+        assert done.returncode == 0 and '"status":"ready"' in done.out, (done.returncode, done.out)
+        done = server.valija("serve")
+        assert done.returncode == 1 and "another process has this spool open" in done.out and "service.failed" in done.out, (done.returncode, done.out)
+
+
+@test("the spool, the sockets and the mailboxes are their owner's alone, whatever the umask was")
+def _():
+    with Server(wrapper=["sh", "-c", 'umask 0; "$@"; exit $?', "sh"]) as server:
+        server.send(message("private"), ["alice@example.org"])
+        server.wait_mail("alice", 1)
+        made = [path for root in (server.spool, server.mail) for path in root.rglob("*")]
+        assert len(made) > 5, made
+        for path in made:
+            assert path.stat().st_mode & 0o077 == 0, f"{path} has mode {path.stat().st_mode:o}"
+
+
 def failing_disk(server):
     """Every write and sync of the server's files fails as on a full disk, by strace's fault injection, until the
     process that is returned ends."""

@@ -2,7 +2,7 @@
 
 package import MailSyntax
 
-package struct IncomingMessage: Sendable {
+package struct MailboxMessage: Sendable {
     /// Nil: the null reverse-path.
     package let sender: Address?
     /// When the message arrived here.
@@ -26,7 +26,7 @@ package struct IncomingMessage: Sendable {
 /// One copy of a message for one mailbox.
 package struct MailboxCopy: Sendable {
     package let location: MailboxLocation
-    package let message: IncomingMessage
+    package let message: MailboxMessage
     /// Names the copy among all that ever arrive; a repeated delivery has the same.
     package let name: MailName
     /// What this copy has above the message's own header.
@@ -34,7 +34,7 @@ package struct MailboxCopy: Sendable {
 
     /// - Parameter original: the address that the client gave.
     /// - Parameter delivered: the address that routing made of it.
-    package init(location: MailboxLocation, message: IncomingMessage, name: MailName, original: Address, delivered: Address) {
+    package init(location: MailboxLocation, message: MailboxMessage, name: MailName, original: Address, delivered: Address) {
         self.location = location
         self.message = message
         self.name = name

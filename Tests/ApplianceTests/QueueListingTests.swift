@@ -1,0 +1,66 @@
+// The queue as mailq(1) prints it, and as JSON.
+
+import MailSyntax
+import Testing
+
+@testable import Appliance
+@testable import MailQueue
+
+private func stored(_ id: Int64, from sender: String?, size: Int, isLeased: Bool = false, to recipients: [(String, StoredRecipient.State, Reply?)]) -> StoredMessage {
+    StoredMessage(
+        id: QueueID(rawValue: id), sender: sender.flatMap { Address($0) }, received: Timestamp(seconds: 1_795_525_509), size: size,
+        flags: StoredMessage.Flags(rawValue: 0), envelopeID: nil, due: Timestamp(seconds: 1_795_525_809), attempts: 1, isLeased: isLeased,
+        recipients: recipients.enumerated().map { number, recipient in
+            let address = Address(recipient.0)!
+            return StoredRecipient(
+                recipient: QueuedRecipient(number: number, original: address, target: .remote(address), notify: .unspecified, originalRecipient: nil),
+                state: recipient.1, reply: recipient.2, relay: recipient.2 == nil ? nil : "none")
+        })
+}
+
+private let refused = Reply(451, EnhancedCode(4, 4, 1), "connect to [192.0.2.1]:25: Connection refused")
+private let messages = [
+    stored(0x6445439EE4A40, from: "alice@example.org", size: 1234, to: [("a@x.test", .pending, refused), ("b@x.test", .pending, refused), ("c@x.test", .failed, refused)]),
+    stored(0x6445439EE4A41, from: nil, size: 99, isLeased: true, to: [("d@x.test", .pending, nil)]),
+]
+
+@Test("the listing has the columns of Postfix's mailq: id with status, size, arrival, sender; reason; recipients")
+func mailq() {
+    var listing = QueueListing(format: .mailq)
+    let text = String(decoding: listing.render([messages[0]]) + listing.render([messages[1]]) + listing.end(), as: UTF8.self)
+    #expect(
+        text == """
+            ----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------
+            6445439EE4A40         1234 Tue Nov 24 13:05:09 alice@example.org
+                                 (451 4.4.1 connect to [192.0.2.1]:25: Connection refused)
+                                                           a@x.test
+                                                           b@x.test
+
+            6445439EE4A41*          99 Tue Nov 24 13:05:09 MAILER-DAEMON
+                                                           d@x.test
+
+            -- 2 Kbytes in 2 Requests.
+
+            """)
+}
+
+@Test("an empty queue is said to be empty; as JSON it is nothing")
+func emptyQueue() {
+    #expect(String(decoding: QueueListing(format: .mailq).end(), as: UTF8.self) == "Mail queue is empty\n")
+    #expect(QueueListing(format: .json).end().isEmpty)
+}
+
+@Test("JSON has one object a line, with every recipient's state and last reply")
+func json() {
+    let line = String(decoding: QueueListing.json(messages[0]), as: UTF8.self)
+    #expect(
+        line == """
+            {"queue_id":"6445439EE4A40","queue":"deferred","arrival_time":"2026-11-24T13:05:09.000000Z","next_attempt":"2026-11-24T13:10:09.000000Z","attempts":1,\
+            "size":1234,"from":"alice@example.org","recipients":[\
+            {"to":"a@x.test","state":"pending","dsn":"4.4.1","reply":"451 4.4.1 connect to [192.0.2.1]:25: Connection refused","relay":"none"},\
+            {"to":"b@x.test","state":"pending","dsn":"4.4.1","reply":"451 4.4.1 connect to [192.0.2.1]:25: Connection refused","relay":"none"},\
+            {"to":"c@x.test","state":"failed","dsn":"4.4.1","reply":"451 4.4.1 connect to [192.0.2.1]:25: Connection refused","relay":"none"}]}
+
+            """)
+    #expect(String(decoding: QueueListing.json(messages[1]), as: UTF8.self).contains("\"queue\":\"active\",") )
+}
