@@ -48,6 +48,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
 
 extension Duration {
     package var inMicroseconds: Int64 { components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000 }
+    package var inSeconds: Double { Double(inMicroseconds) / 1_000_000 }
 }
 
 extension Int64 {

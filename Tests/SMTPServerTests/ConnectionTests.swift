@@ -1,5 +1,6 @@
 // The life of a connection: what is kept and what is forgotten when it ends, who waits for whom, and what the log says.
 
+import Glibc
 import MailQueue
 import MailSyntax
 import NIOCore
@@ -17,7 +18,7 @@ private let dialogue = [
 
 @Test("a client that vanishes before its message is complete leaves nothing behind; after that it is queued", arguments: 0...dialogue.count)
 func clientVanishes(after lines: Int) async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.hear("220 ")
         for line in dialogue.prefix(lines) { try await client.say(line) }
@@ -36,7 +37,7 @@ func clientVanishes(after lines: Int) async throws {
 
 @Test("a large message lies whole in a file of the spool, with its trace on top, and its queue id is in the reply and the log")
 func largeMessage() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.begin(to: "<alice@example.org>")
         let text = "Subject: large\r\n\r\n" + dialogue[5]
@@ -48,14 +49,16 @@ func largeMessage() async throws {
         let (_, content) = try #require(try await station.scheduler.message(message.id))
         guard case .file(let path, let size) = content else { throw CancellationError() }
         let stored = try #require(readFile(path))
-        #expect(stored.count == size && stored.hasPrefix("Received: from client.example.net ([203.0.113.9])\r\n\tby mx.example.org (Valija) with ESMTP id \(message.id)\r\n\tfor <alice@example.org>; "))
+        #expect(stored.utf8.count == size)
+        #expect(
+            stored.hasPrefix("Received: from client.example.net ([203.0.113.9])\r\n\tby mx.example.org (Valija) with ESMTP id \(message.id)\r\n\tfor <alice@example.org>; "))
         #expect(stored.hasSuffix("+0000\r\n" + text))
     }
 }
 
 @Test("a body that cannot be written is refused at its end with 4xx; the client is heard to there, and nothing stays")
 func bodyCannotBeWritten() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.begin(to: "<alice@example.org>")
         try #require(rename(station.directory + "/spool/large", station.directory + "/gone") == 0)
@@ -105,7 +108,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal(commands: ["NONSENSE"], reply: "500 5.5.2", logged: ["\"dsn\":\"5.5.2\"", "\"message\":\"NONSENSE\""]),
     ])
 func refusalIsLogged(_ refusal: Refusal) async throws {
-    try await Station.open(try Station(messageSize: 1500)) { station in
+    try await Station.with(try Station(messageSize: 1500)) { station in
         let client = try await station.client()
         try await client.hear("220 ")
         try await client.ask("EHLO client.example.net", "250 ")
@@ -119,7 +122,7 @@ func refusalIsLogged(_ refusal: Refusal) async throws {
 
 @Test("no room in the spool: 452 4.3.1 at MAIL, and the log says which line and why")
 func noRoom() async throws {
-    try await Station.open(try Station(shortage: SMTPService.Shortage(reason: "full", rule: "mail.yaml:4 queue.minimum_free"))) { station in
+    try await Station.with(try Station(shortage: SMTPService.Shortage(reason: "full", rule: "mail.yaml:4 queue.minimum_free"))) { station in
         let client = try await station.client()
         try await client.hear("220 ")
         try await client.ask("EHLO client.example.net", "250 ")
@@ -131,7 +134,7 @@ func noRoom() async throws {
 
 @Test("one connection too many gets 421 with the rule in the log; one that ends makes room; a local process has no limit")
 func tooManyConnections() async throws {
-    try await Station.open(try Station(connections: 1)) { station in
+    try await Station.with(try Station(connections: 1)) { station in
         let first = try await station.client()
         try await first.hear("220 ")
         let second = try await station.client()
@@ -150,7 +153,7 @@ func tooManyConnections() async throws {
 
 @Test("a silent client gets 421 4.4.2 after five minutes, and the log of its session says so")
 func idleClient() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.begin(to: "<alice@example.org>")
         let loop = client.channel.testingEventLoop
@@ -167,7 +170,7 @@ func idleClient() async throws {
 
 @Test("a client that does not read the reply it is sent away with is cut off")
 func deafClient() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.hear("220 ")
         client.stall()
@@ -183,7 +186,7 @@ func deafClient() async throws {
 
 @Test("while replies pile up the connection does not read, and goes on when they are gone")
 func repliesPileUp() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.hear("220 ")
         client.channel.isWritable = false
@@ -199,7 +202,7 @@ func repliesPileUp() async throws {
 
 @Test("a client that shuts its sending side gets all its replies, then the end")
 func halfClose() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.begin(to: "<alice@example.org>")
         try await client.say("Subject: x\r\n\r\nx\r\n.\r\n")
@@ -213,7 +216,7 @@ func halfClose() async throws {
 
 @Test("shutting down: 421 at once between commands; a message under way gets its reply first")
 func shutDown() async throws {
-    try await Station.open(try Station(connections: 3)) { station in
+    try await Station.with(try Station(connections: 3)) { station in
         let idle = try await station.client()
         try await idle.hear("220 ")
         idle.channel.pipeline.fireUserInboundEventTriggered(ShutDown())
@@ -247,7 +250,7 @@ struct Expansion: Sendable, CustomTestStringConvertible {
         Expansion(recipients: ["<both@example.org> NOTIFY=SUCCESS", "<bob@example.org>"], queued: ["0 alice SUCCESS -", "1 bob SUCCESS,FAILURE,DELAY -"]),
     ])
 func recipientsAreQueued(_ expansion: Expansion) async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.hear("220 ")
         try await client.ask("EHLO client.example.net", "250 ")
@@ -265,7 +268,7 @@ func recipientsAreQueued(_ expansion: Expansion) async throws {
 
 @Test("a message that runs in a circle is refused with 554 5.4.6, and leaves no file behind", arguments: [(99, true), (100, false)])
 func hops(before: Int, isAccepted: Bool) async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.begin(to: "<alice@example.org>")
         let trace = String(repeating: "Received: from a by b; Tue, 24 Nov 2026 00:00:00 +0000\r\n", count: before)

@@ -37,7 +37,7 @@ private func connect(_ address: SocketAddress) async throws -> (channel: any Cha
 
 @Test("closing tells open sessions 421, waits for them, and takes no more")
 func listenerCloses() async throws {
-    try await Station.open(try Station(connections: 10)) { station in
+    try await Station.with(try Station(connections: 10)) { station in
         let listener = try await Listener.bind(Endpoint(address: IPAddress("127.0.0.1")!, port: 0), service: station.service, group: station.group)
         let address = try #require(listener.address)
         let sessions = [try await connect(address), try await connect(address)]
@@ -54,7 +54,7 @@ func listenerCloses() async throws {
 
 @Test("a session that does not end within the grace is cut off")
 func graceEnds() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let listener = try await Listener.bind(Endpoint(address: IPAddress("127.0.0.1")!, port: 0), service: station.service, group: station.group)
         let session = try await connect(try #require(listener.address))
         try await eventually("a session") { station.service.sessionCount == 1 }
@@ -70,7 +70,7 @@ func graceEnds() async throws {
 
 @Test("the appliance's own socket is its owner's alone, replaces what a killed process left, and its clients may relay")
 func unixSocket() async throws {
-    try await Station.open(try Station()) { station in
+    try await Station.with(try Station()) { station in
         let path = station.directory + "/smtp.sock"
         for _ in 0..<2 {  // the second time over the first one's file
             let listener = try await Listener.bind(unixSocket: path, service: station.service, group: station.group)

@@ -68,7 +68,7 @@ final class Station: Sendable {
     }
 
     /// Runs `body` with a station, and clears away.
-    static func open<Result>(_ station: Station, _ body: (Station) async throws -> Result) async throws -> Result {
+    static func with<Result>(_ station: Station, _ body: (Station) async throws -> Result) async throws -> Result {
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(station)) } catch { result = .failure(error) }
         await station.scheduler.stop(grace: .zero)
