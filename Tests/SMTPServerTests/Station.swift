@@ -182,7 +182,16 @@ final class Client: Sendable {
 
     func hangUp() async throws { try? await channel.close().get() }
 
-    /// As the event loop does after each round of reads.
+    /// Sends, and asks for more in the same breath, as the event loop does.
+    func sayAndRead(_ text: String) async throws {
+        let channel = channel
+        try await channel.testingEventLoop.executeInContext {
+            channel.pipeline.syncOperations.fireChannelRead(NIOAny(ByteBuffer(string: text)))
+            channel.pipeline.syncOperations.fireChannelReadComplete()
+            channel.pipeline.syncOperations.read()
+        }
+    }
+
     func read() { channel.read() }
     var reads: Int { peer.reads.withLockedValue { $0 } }
     func stall() { peer.isStalled.withLockedValue { $0 = true } }
