@@ -184,7 +184,8 @@ final class SpoolSpace: Sendable {
         if mustLook { threads.submit { _ in self.look() } }
         if isInPlace, free - octets >= minimum { return nil }
         if let fault { return SMTPService.Shortage(reason: fault, rule: isInPlace ? rule : nil) }
-        return SMTPService.Shortage(reason: "\(free) bytes are free at \(directory), too few for \(octets) more and queue.minimum_free (\(minimum))", rule: rule)
+        return SMTPService.Shortage(
+            reason: "\(free) bytes are free at \(directory), too few for \(octets) more and queue.minimum_free (\(minimum))", rule: rule)
     }
 
     func refresh() async { try? await threads.runIfActive { self.look() } }

@@ -71,10 +71,15 @@ struct SendmailOptions: Equatable {
         case "F": fullName = value
         case "N": notify = try SendmailOptions.notify(value)
         case "R":
-            guard let content = Envelope.ReturnContent(rawValue: value.uppercased()) else { throw UsageError(text: "option -R takes full or hdrs, not \(value)") }
+            guard let content = Envelope.ReturnContent(rawValue: value.uppercased()) else {
+                throw UsageError(text: "option -R takes full or hdrs, not \(value)")
+            }
             returnContent = content
         case "V":
-            guard !value.isEmpty, XText.encode(value).utf8.count <= 100 else { throw UsageError(text: "option -V takes an envelope id of up to 100 characters") }
+            // RFC 3461 §4.4: up to 100 characters as MAIL writes it.
+            guard !value.isEmpty, XText.encode(value).utf8.count <= 100 else {
+                throw UsageError(text: "option -V takes an envelope id of up to 100 characters")
+            }
             envelopeID = value
         case "b": try takeMode(value)
         // -oi is -i; -om, -oem and their kin ask for what happens anyway.
@@ -90,7 +95,9 @@ struct SendmailOptions: Equatable {
         if value.lowercased() == "never" { return .never }
         var notify = Notify.unspecified
         for name in value.lowercased().split(separator: ",", omittingEmptySubsequences: false) {
-            guard let event = names[String(name)] else { throw UsageError(text: "option -N takes never, or of success, failure, delay some with commas, not \(value)") }
+            guard let event = names[String(name)] else {
+                throw UsageError(text: "option -N takes never, or some of success,failure,delay; not \(value)")
+            }
             notify.insert(event)
         }
         return notify

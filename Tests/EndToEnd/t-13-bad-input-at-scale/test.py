@@ -102,3 +102,20 @@ def _():
                 pass
             assert server.memory("VmHWM") < 128 * 1024, f"{server.memory('VmHWM')} KiB"
             assert seconds_for_a_message(server) < 5
+
+
+@test("a client that sends without end what never counts as an error, and reads no reply, costs bounded memory", limit=120)
+def _():
+    with Server() as server:
+        with Dialogue(server.port) as client:
+            client.envelope()
+            client.socket.settimeout(3)
+            sent = 0
+            try:
+                for _ in range(3000):
+                    client.write(b"BDAT 0\r\n" * 4096)
+                    sent += 4096
+            except OSError:
+                pass
+            assert server.memory("VmHWM") < 128 * 1024, f"{server.memory('VmHWM')} KiB after {sent} chunks"
+            assert seconds_for_a_message(server) < 5
