@@ -107,6 +107,7 @@ let package = Package(
         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
         tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
+        tests("MailQueue", ["MailQueue", "MailSyntax", "Telemetry", "CSQLite", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("MailSyntax", ["MailSyntax"]),
         tests("Manifest", ["Manifest", "MailSyntax"], data: ["broken", "planned", "valid"]),
         tests("Policy", ["Policy", "Routing", "MailSyntax"]),

@@ -86,6 +86,17 @@ struct ActiveQueue: Sendable {
         return (min(limits.messages - used, 1000), (limits.octets - octets) / 2)
     }
 
+    /// Holds `room` while messages are being loaded into it, so that what arrives meanwhile does not take it too.
+    mutating func reserve(_ room: (messages: Int, octets: Int)) {
+        reservedMessages += room.messages
+        octets += room.octets
+    }
+
+    mutating func cancelReservation(_ room: (messages: Int, octets: Int)) {
+        reservedMessages -= room.messages
+        octets -= room.octets
+    }
+
     /// Holds a place for a message that is on its way into the spool. False: no room; it has to wait there.
     mutating func reserve(octets size: Int) -> Bool {
         guard messages.count + reservedMessages < limits.messages, octets + size <= limits.octets else { return false }

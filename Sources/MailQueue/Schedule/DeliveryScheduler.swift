@@ -259,6 +259,7 @@ package final class DeliveryScheduler: Sendable {
             let room = state.active.room
             guard room.messages > 0 else { return nil }  // asked again when a batch ends
             state.isLoading = true
+            state.active.reserve(room)
             return room
         }
         if let room { load(room, now: now) }
@@ -272,10 +273,7 @@ package final class DeliveryScheduler: Sendable {
         } completion: { [self] result in
             switch result {
             case .success(let (due, nextDue)):
-                state.withLockedValue { state in
-                    state.isLoading = false
-                    state.nextDue = nextDue
-                }
+                state.withLockedValue { $0.nextDue = nextDue }
                 for (message, content) in due.messages { activate(message, content: content, reserved: false) }
                 for id in due.damaged {
                     log.record(.queueFailed, by: .queue) {
@@ -286,10 +284,11 @@ package final class DeliveryScheduler: Sendable {
             case .failure(let failure):
                 log.record(.queueFailed, by: .queue) { $0.reason = failure.reason }
                 // Ask again in a while: the mail is safe where it is.
-                state.withLockedValue { state in
-                    state.isLoading = false
-                    state.nextDue = now + DeliveryScheduler.loadRetryDelay
-                }
+                state.withLockedValue { $0.nextDue = now + DeliveryScheduler.loadRetryDelay }
+            }
+            state.withLockedValue { state in
+                state.active.cancelReservation(room)  // after what was loaded took its place
+                state.isLoading = false
             }
             loadIfDue()
         }
