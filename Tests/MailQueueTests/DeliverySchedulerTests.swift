@@ -54,7 +54,7 @@ final class Post: Sendable {
     func close() async {
         mailboxes.release()
         nextHops.release()
-        await scheduler.stop()
+        await scheduler.stop(grace: .zero)
         await spool.close()
         log.close()
         await loop.shutdownGracefully()
@@ -438,7 +438,7 @@ struct DeliverySchedulerTests {
         post.scheduler.start()
         for number in 0..<40 { try await post.send(to: number % 2 == 0 ? ["a@example.org"] : ["b@b.example"]) }
         await until { first.attempts.count == 20 && post.nextHops.running > 0 }
-        await post.scheduler.stop()
+        await post.scheduler.stop(grace: .zero)
         try await post.accept(incoming(post.spool.nextID(now: epoch)))  // sessions may still end
         let tried = Set(post.nextHops.attempts)
         await post.spool.close()
@@ -463,10 +463,10 @@ struct DeliverySchedulerTests {
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<100 {
                 group.addTask { if let id = try? await post.send() { accepted.withLockedValue { _ = $0.insert(id.rawValue) } } }
-                if number == round * 20 { group.addTask { await post.scheduler.stop() } }
+                if number == round * 20 { group.addTask { await post.scheduler.stop(grace: .zero) } }
             }
         }
-        await post.scheduler.stop()
+        await post.scheduler.stop(grace: .zero)
         await post.spool.close()
         post.log.close()
         try await Post.open(path, mailboxes: FakeAgent(decide), after: .seconds(300)) { again in try await again.settle { again.spool.count == 0 } }
