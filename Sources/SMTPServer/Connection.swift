@@ -1,8 +1,8 @@
 // One SMTP connection: performs what `ServerSession` says. All of it on the connection's event loop, without a hop but
 // the one to the spool and back.
 //
-// Reading stops while an answer or a file write is awaited and while input piles up: a client that sends faster than we
-// work waits in its own TCP window, not in our memory.
+// Reading stops while a file write is awaited and while input piles up: a client that sends faster than we work waits in
+// its own TCP window, not in our memory. It does not stop for an answer, which would cost two system calls a message.
 
 internal import MailQueue
 internal import MailSyntax
@@ -37,6 +37,7 @@ final class Connection: ChannelDuplexHandler {
 
     private let service: SMTPService
     private let client: ClientFacts
+    private let roster: Roster
     private var session: ServerSession
     private var transaction: Transaction?
     private var number: Int?
@@ -46,12 +47,12 @@ final class Connection: ChannelDuplexHandler {
     private var isClosing = false
     private var isPumping = false
     private var lastActivity = NIODeadline.now()
-    private var timer: Scheduled<Void>?
     private var messages = 0
 
-    init(service: SMTPService, client: ClientFacts) {
+    init(service: SMTPService, client: ClientFacts, roster: Roster) {
         self.service = service
         self.client = client
+        self.roster = roster
         session = ServerSession(configuration: service.configuration.session)
     }
 
@@ -65,6 +66,7 @@ final class Connection: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelActive(context: ChannelHandlerContext) {
+        roster.enter(self)
         number = service.admit(client.address)
         if number == nil {
             // RFC 5321 §4.2.2: 421, closing; Postfix's words.
@@ -75,7 +77,6 @@ final class Connection: ChannelDuplexHandler {
             session.greet()
             service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
         }
-        startTimer(context)
         pump()
         context.fireChannelActive()
     }
@@ -95,7 +96,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
+        roster.leave(self)
         abandonContent()
         if number != nil {
             service.dismiss(client.address)
@@ -113,21 +114,16 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is ShutDown {
-            session.shutDown()
+        if let event = event as? ChannelEvent, event == .inputClosed {
+            // A client that only shut its sending side still gets its replies.
+            session.endOfInput()
             pump()
-        } else {
-            if let event = event as? ChannelEvent, event == .inputClosed {
-                // A client that only shut its sending side still gets its replies.
-                session.endOfInput()
-                pump()
-            }
-            context.fireUserInboundEventTriggered(event)
         }
+        context.fireUserInboundEventTriggered(event)
     }
 
     private var mayRead: Bool {
-        !session.isWaitingForAnswer && session.unconsumedInput <= Connection.mostInput && !(transaction?.sink?.isBusy ?? false)
+        session.unconsumedInput <= Connection.mostInput && !(transaction?.sink?.isBusy ?? false)
     }
 
     // MARK: The session
@@ -236,11 +232,14 @@ final class Connection: ChannelDuplexHandler {
         let message = IncomingMessage(
             id: id, envelope: envelope, recipients: queuedRecipients(open, envelope), received: open.received, content: content)
         let pending = NIOLoopBound((self, open), eventLoop: loop)
-        let size = content.size
-        service.queue.accept(message) { failure in
-            loop.execute {
-                let (connection, open) = pending.value
-                connection.didCommit(open, size, summary, failure)
+        let (size, queue) = (content.size, service.queue)
+        // After all connections that have something to read: what they bring goes into one transaction.
+        loop.execute {
+            queue.accept(message) { failure in
+                loop.execute {
+                    let (connection, open) = pending.value
+                    connection.didCommit(open, size, summary, failure)
+                }
             }
         }
     }
@@ -297,20 +296,20 @@ final class Connection: ChannelDuplexHandler {
 
     // MARK: Time and log
 
-    /// One timer a connection, armed again only when it goes off: activity costs nothing but a time stamp.
-    private func startTimer(_ context: ChannelHandlerContext) {
-        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: lastActivity + Connection.idleTimeout) { self.checkTimer() }
+    /// The appliance stops: 421 as soon as the protocol allows.
+    func shutDown() {
+        session.shutDown()
+        pump()
     }
 
-    private func checkTimer() {
-        guard let context else { return }
-        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = .now() }
-        if lastActivity + Connection.idleTimeout <= .now() {
-            session.timeOut()
-            pump()
-        } else {
-            startTimer(context)
-        }
+    func cutOff() { context?.close(promise: nil) }
+
+    /// Asked now and then by the listener: a timer for each connection would cost more than the look.
+    func checkIdleTime(_ now: NIODeadline) {
+        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = now }
+        guard lastActivity + Connection.idleTimeout <= now else { return }
+        session.timeOut()
+        pump()
     }
 
     private func identify(_ fields: inout Fields) {
@@ -334,9 +333,6 @@ final class Connection: ChannelDuplexHandler {
         }
     }
 }
-
-/// Sent to a connection when the appliance stops.
-struct ShutDown: Sendable {}
 
 extension ClientFacts {
     fileprivate var name: String { address?.description ?? "this host" }
