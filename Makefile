@@ -15,7 +15,7 @@ test: unit endtoend
 unit:
 	@scripts/install build
 	@scripts/build debug
-	swift test --skip-build
+	@scripts/unit
 
 static:
 	@scripts/install build

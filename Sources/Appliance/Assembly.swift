@@ -37,6 +37,7 @@ package struct Assembly {
     private let system: MailSystem
     private let log: EventLog
     private let started = Timestamp.now()
+    private static let blockingThreads = 4
 
     package init(_ system: MailSystem, log: EventLog) {
         self.system = system
@@ -52,8 +53,9 @@ package struct Assembly {
         }
         let group = MultiThreadedEventLoopGroup.singleton
         // Blocking work of intake, health and agents. Few threads: what they wait for is one disk.
-        let threads = NIOThreadPool(numberOfThreads: 4)
+        let threads = NIOThreadPool(numberOfThreads: Assembly.blockingThreads)
         threads.start()
+        for _ in 0..<Assembly.blockingThreads { threads.submit { _ in stepBack() } }
         let spool = try openSpool()
         try makeMailboxDirectory()
         let space = SpoolSpace(
@@ -229,4 +231,11 @@ private struct ListenerService: ServiceLifecycle.Service {
         }
         for server in listeners.http { await server.close() }
     }
+}
+
+/// Lets this thread wait where others are ready: a reply that a client waits for goes before a delivery, which nobody
+/// waits for. Each thread of a pool that does nothing else yet takes one of as many calls.
+private func stepBack() {
+    setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)  // 0: the calling thread (setpriority(2), Linux)
+    usleep(10_000)
 }

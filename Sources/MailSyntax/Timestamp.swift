@@ -31,11 +31,28 @@ package struct Timestamp: Hashable, Comparable, Sendable {
         return "\(weekday), \(date.day) \(months[date.month - 1]) \(date.year) \(date.clock) +0000"
     }
 
-    /// `2026-11-24T13:05:09.123456Z` (RFC 3339).
+    /// `2026-11-24T13:05:09.123456Z` (RFC 3339). Written digit by digit: each log line has one.
     package var rfc3339: String {
         let date = CivilDate(self)
-        let fraction = String(1_000_000 + microseconds - seconds * 1_000_000).dropFirst()
-        return "\(date.year)-\(twoDigits(date.month))-\(twoDigits(date.day))T\(date.clock).\(fraction)Z"
+        let second = Int(seconds - date.dayNumber * 86_400)
+        return String(unsafeUninitializedCapacity: 27) { text in
+            func write(_ number: Int, _ width: Int, at position: Int) {
+                var rest = number
+                for offset in stride(from: position + width - 1, through: position, by: -1) {
+                    text[offset] = UInt8(ascii: "0") + UInt8(rest % 10)
+                    rest /= 10
+                }
+            }
+            for (offset, byte) in "0000-00-00T00:00:00.000000Z".utf8.enumerated() { text[offset] = byte }
+            write(date.year, 4, at: 0)
+            write(date.month, 2, at: 5)
+            write(date.day, 2, at: 8)
+            write(second / 3600, 2, at: 11)
+            write(second / 60 % 60, 2, at: 14)
+            write(second % 60, 2, at: 17)
+            write(Int(microseconds - seconds * 1_000_000), 6, at: 20)
+            return 27
+        }
     }
 
     /// `Tue Nov 24 13:05:09 2026`, as asctime(3) and the `From ` line of an mbox write it.
@@ -66,13 +83,15 @@ private struct CivilDate {
     let year: Int
     let month: Int
     let day: Int
-    let clock: String
+    var clock: String {
+        "\(twoDigits(second / 3600)):\(twoDigits(second / 60 % 60)):\(twoDigits(second % 60))"
+    }
+    private let second: Int
 
     init(_ time: Timestamp) {
         let seconds = time.seconds
         dayNumber = seconds.quotientFlooring(86_400)
-        let second = Int(seconds - dayNumber * 86_400)
-        clock = "\(twoDigits(second / 3600)):\(twoDigits(second / 60 % 60)):\(twoDigits(second % 60))"
+        second = Int(seconds - dayNumber * 86_400)
         // Count from 1 March of year 0, so that the leap day ends a year.
         let shifted = dayNumber + 719_468
         let era = shifted.quotientFlooring(146_097)

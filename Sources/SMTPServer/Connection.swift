@@ -1,8 +1,9 @@
 // One SMTP connection: performs what `ServerSession` says. All of it on the connection's event loop, without a hop but
 // the one to the spool and back.
 //
-// Reading stops while an answer or a file write is awaited, while input piles up, and while replies do because the client
-// does not read them: whoever sends faster than we work or than they listen waits in their own TCP window, not in our memory.
+// Reading stops while a file write is awaited, while input piles up, and while replies do because the client does not read
+// them: whoever sends faster than we work or than they listen waits in their own TCP window, not in our memory. It does
+// not stop for an answer, which would cost two system calls a message.
 
 internal import MailQueue
 internal import MailSyntax
@@ -39,6 +40,7 @@ final class Connection: ChannelDuplexHandler {
 
     private let service: SMTPService
     private let client: ClientFacts
+    private let roster: Roster
     private var session: ServerSession
     private var transaction: Transaction?
     private var number: Int?
@@ -49,12 +51,12 @@ final class Connection: ChannelDuplexHandler {
     private var isLingering = false
     private var isPumping = false
     private var lastActivity = NIODeadline.distantPast
-    private var timer: Scheduled<Void>?
     private var messages = 0
 
-    init(service: SMTPService, client: ClientFacts) {
+    init(service: SMTPService, client: ClientFacts, roster: Roster) {
         self.service = service
         self.client = client
+        self.roster = roster
         session = ServerSession(configuration: service.configuration.session)
     }
 
@@ -69,6 +71,11 @@ final class Connection: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelActive(context: ChannelHandlerContext) {
+        guard roster.enter(self) else {
+            // Accepted in the moment in which the listener closed.
+            session.shutDown()
+            return pump()
+        }
         number = service.admit(client.address)
         if number == nil {
             // RFC 5321 §4.2.2: 421, closing; Postfix's words.
@@ -79,13 +86,12 @@ final class Connection: ChannelDuplexHandler {
             session.greet()
             service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
         }
-        startTimer(context)
         pump()
         context.fireChannelActive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        lastActivity = context.eventLoop.now
+        if !isLingering { lastActivity = context.eventLoop.now }
         session.receive(unwrapInboundIn(data))
     }
 
@@ -104,7 +110,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
+        roster.leave(self)
         abandonContent()
         if number != nil {
             service.dismiss(client.address)
@@ -125,22 +131,16 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is ShutDown {
-            session.shutDown()
+        if let event = event as? ChannelEvent, event == .inputClosed {
+            // A client that only shut its sending side still gets its replies.
+            session.endOfInput()
             pump()
-        } else {
-            if let event = event as? ChannelEvent, event == .inputClosed {
-                // A client that only shut its sending side still gets its replies.
-                session.endOfInput()
-                pump()
-            }
-            context.fireUserInboundEventTriggered(event)
         }
+        context.fireUserInboundEventTriggered(event)
     }
 
     private var mayRead: Bool {
-        !session.isWaitingForAnswer && session.unconsumedInput <= Connection.mostInput && !(transaction?.sink?.isBusy ?? false)
-            && context?.channel.isWritable ?? false
+        session.unconsumedInput <= Connection.mostInput && !(transaction?.sink?.isBusy ?? false) && context?.channel.isWritable ?? false
     }
 
     // MARK: The session
@@ -166,8 +166,7 @@ final class Connection: ChannelDuplexHandler {
     private func linger(_ context: ChannelHandlerContext) {
         guard !isLingering else { return }
         isLingering = true
-        timer?.cancel()
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: Connection.lingerTimeout) { context.close(promise: nil) }
+        lastActivity = context.eventLoop.now
         let output = session.takeOutput() ?? ByteBuffer()
         context.writeAndFlush(wrapOutboundOut(output)).assumeIsolated().whenComplete { _ in context.close(promise: nil) }
     }
@@ -260,11 +259,14 @@ final class Connection: ChannelDuplexHandler {
         let message = IncomingMessage(
             id: id, envelope: envelope, recipients: queuedRecipients(open, envelope), received: open.received, content: content)
         let pending = NIOLoopBound((self, open), eventLoop: loop)
-        let size = content.size
-        service.queue.accept(message) { failure in
-            loop.execute {
-                let (connection, open) = pending.value
-                connection.didCommit(open, size, summary, failure)
+        let (size, queue) = (content.size, service.queue)
+        // After all connections that have something to read: what they bring goes into one transaction.
+        loop.execute {
+            queue.accept(message) { failure in
+                loop.execute {
+                    let (connection, open) = pending.value
+                    connection.didCommit(open, size, summary, failure)
+                }
             }
         }
     }
@@ -326,20 +328,24 @@ final class Connection: ChannelDuplexHandler {
 
     // MARK: Time and log
 
-    /// One timer a connection, armed again only when it goes off: activity costs nothing but a time stamp.
-    private func startTimer(_ context: ChannelHandlerContext) {
-        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: lastActivity + Connection.idleTimeout) { self.checkTimer() }
+    /// The appliance stops: 421 as soon as the protocol allows.
+    func shutDown() {
+        session.shutDown()
+        pump()
     }
 
-    private func checkTimer() {
-        guard let context else { return }
-        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = context.eventLoop.now }
-        if lastActivity + Connection.idleTimeout <= context.eventLoop.now {
-            session.timeOut()
-            pump()
-        } else {
-            startTimer(context)
+    func cutOff() { context?.close(promise: nil) }
+
+    /// Asked now and then by the listener: a timer for each connection would cost more than the look.
+    func checkIdleTime(_ now: NIODeadline) {
+        if isLingering {
+            if lastActivity + Connection.lingerTimeout <= now { cutOff() }
+            return
         }
+        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = now }
+        guard lastActivity + Connection.idleTimeout <= now else { return }
+        session.timeOut()
+        pump()
     }
 
     private func identify(_ fields: inout Fields) {
@@ -373,9 +379,6 @@ final class Connection: ChannelDuplexHandler {
         }
     }
 }
-
-/// Sent to a connection when the appliance stops.
-struct ShutDown: Sendable {}
 
 extension ClientFacts {
     fileprivate var name: String { address?.description ?? "this host" }

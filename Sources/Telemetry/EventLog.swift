@@ -1,6 +1,7 @@
 // The log: one JSON object a line, and a counter for each event of the same closed list.
 //
-// `record` never blocks its caller and never throws: it renders the line into a buffer that a thread of its own writes.
+// `record` never blocks its caller and never throws: it renders the line into a buffer that a thread of its own writes,
+// a hundred times a second at most: a wake-up for each line would cost more than the line.
 // When the reader of standard output does not keep up, lines are dropped beyond a bound, those of errors beyond a later
 // one, and how many were is logged when it goes on. `close` writes out what is left.
 
@@ -23,6 +24,8 @@ package final class EventLog: Sendable {
         var isClosed = false
     }
 
+    /// How long lines gather before they are written, in microseconds.
+    private static let gathering: UInt32 = 10_000
     /// Beyond this many unwritten octets, lines below `error` are dropped: a stalled reader must not cost memory.
     package static let bound = 8 << 20
     /// Nor may a storm of errors: beyond one half more, every line is.
@@ -95,6 +98,7 @@ package final class EventLog: Sendable {
                 return false
             }
             state.pending.append(contentsOf: line)
+            defer { state.isWriting = true }
             return !state.isWriting
         }
         if mustWake { wake() }
@@ -122,6 +126,7 @@ package final class EventLog: Sendable {
         while true {
             wakeUp.lock(whenValue: true)
             wakeUp.unlock(withValue: false)
+            if !state.withLockedValue({ $0.isClosed }) { usleep(EventLog.gathering) }
             while let bytes = takePending() { writeAll(bytes) }
             if state.withLockedValue({ $0.isClosed }) { return }
         }
@@ -168,7 +173,7 @@ package final class EventLog: Sendable {
 }
 
 extension Event {
-    /// Position in `allCases`. Cases have no associated values, so the discriminator is the index.
+    /// Position in `allCases`.
     fileprivate var index: Int { Event.indices[self]! }
     private static let indices = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
 }

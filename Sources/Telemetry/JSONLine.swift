@@ -75,6 +75,16 @@ package struct JSONLine {
     ///     string = quotation-mark *char quotation-mark        ; RFC 8259 §7: controls, `"` and `\` are escaped
     private mutating func string(_ value: String) {
         bytes.append(UInt8(ascii: "\""))
+        let isPlain = value.utf8.withContiguousStorageIfAvailable { text in
+            guard text.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") && $0 != 0x7F }) else { return false }
+            bytes.append(contentsOf: text)
+            return true
+        }
+        if isPlain != true { escape(value) }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    private mutating func escape(_ value: String) {
         for byte in value.utf8 {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"):
@@ -91,6 +101,5 @@ package struct JSONLine {
             default: bytes.append(byte)
             }
         }
-        bytes.append(UInt8(ascii: "\""))
     }
 }

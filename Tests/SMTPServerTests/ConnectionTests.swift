@@ -26,7 +26,10 @@ func clientVanishes(after lines: Int) async throws {
         let isComplete = lines == dialogue.count
         _ = try await station.waitForLog(.sessionClosed)
         #expect(station.service.sessionCount == 0)
-        try await eventually("the end of the message") { try await station.queued.count == (isComplete ? 1 : 0) && station.bodyFiles.count == (isComplete ? 1 : 0) }
+        try await eventually("the end of the message") {
+            await client.channel.testingEventLoop.run()
+            return try await station.queued.count == (isComplete ? 1 : 0) && station.bodyFiles.count == (isComplete ? 1 : 0)
+        }
         if isComplete {
             #expect(try await station.waitForLog(.messageAccepted).count == 1)
         } else {
@@ -155,12 +158,11 @@ func idleClient() async throws {
     try await Station.with(try Station()) { station in
         let client = try await station.client()
         try await client.begin(to: "<alice@example.org>")
-        let loop = client.channel.testingEventLoop
-        await loop.advanceTime(by: .minutes(4))
+        try await client.wait(.minutes(4))
         try await client.say("Subject: slow\r\n")
-        await loop.advanceTime(by: .minutes(4))
+        try await client.wait(.minutes(4))
         #expect(!client.isClosed)
-        await loop.advanceTime(by: .minutes(2))
+        try await client.wait(.minutes(1))
         try await client.hear("421 4.4.2")
         try await eventually("the end of the connection") { client.isClosed }
         #expect(try await station.waitForLog(.sessionClosed)[0].contains("\"reply\":\"421 4.4.2 "))
@@ -174,12 +176,11 @@ func deafClient() async throws {
         try await client.hear("220 ")
         client.stall()
         try await client.say("QUIT\r\n")
-        let loop = client.channel.testingEventLoop
-        await loop.advanceTime(by: Connection.lingerTimeout - .seconds(1))
+        try await client.wait(Connection.lingerTimeout - .seconds(1))
         #expect(!client.isClosed)
         try await client.say("more\r\n")  // earns no more time
-        await loop.advanceTime(by: .seconds(1))
-        #expect(client.isClosed)
+        try await client.wait(.seconds(1))
+        try await eventually("the end of the connection") { client.isClosed }
     }
 }
 
@@ -218,11 +219,11 @@ func shutDown() async throws {
     try await Station.with(try Station(connections: 3)) { station in
         let idle = try await station.client()
         try await idle.hear("220 ")
-        idle.channel.pipeline.fireUserInboundEventTriggered(ShutDown())
+        try await idle.shutDown()
         try await idle.hear("421 4.3.2")
         let busy = try await station.client()
         try await busy.begin(to: "<alice@example.org>")
-        busy.channel.pipeline.fireUserInboundEventTriggered(ShutDown())
+        try await busy.shutDown()
         try await busy.say("Subject: x\r\n\r\nx\r\n.\r\n")
         let said = try await busy.hear("421 4.3.2")
         #expect(said.hasPrefix("250 2.0.0 Ok: queued as "))

@@ -139,24 +139,33 @@ func eventually(_ what: String, _ condition: () async throws -> Bool) async thro
 final class Client: Sendable {
     let channel: NIOAsyncTestingChannel
     private let peer = Peer()
+    private let roster: NIOLoopBoundBox<Roster?>
     private let heard = NIOLockedValueBox("")
 
     fileprivate init(_ station: Station, _ address: String?) async throws {
         let client = ClientFacts(address: address.flatMap { IPAddress($0) }, isLocalProcess: address == nil)
-        let (peer, service) = (peer, station.service)
-        channel = try await NIOAsyncTestingChannel { channel in
-            try channel.pipeline.syncOperations.addHandlers([peer, Connection(service: service, client: client)])
+        let (peer, service, loop) = (peer, station.service, NIOAsyncTestingEventLoop())
+        let roster = NIOLoopBoundBox<Roster?>.makeBoxSendingValue(nil, eventLoop: loop)
+        self.roster = roster
+        channel = try await NIOAsyncTestingChannel(loop: loop) { channel in
+            let mine = Roster()
+            roster.value = mine
+            try channel.pipeline.syncOperations.addHandlers([peer, Connection(service: service, client: client, roster: mine)])
         }
         try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 25)).get()
     }
 
     /// Sends, as one read.
-    func say(_ text: String) async throws { try await channel.writeInbound(ByteBuffer(string: text)) }
+    func say(_ text: String) async throws {
+        try await channel.writeInbound(ByteBuffer(string: text))
+        await channel.testingEventLoop.run()  // what the connection put off to the loop's next turn
+    }
 
     /// Everything that was said to the client until now, once it ends with a final reply line that begins so.
     @discardableResult
     func hear(_ beginning: String) async throws -> String {
         try await eventually("\(beginning), heard \(heard.withLockedValue { $0 })") {
+            await channel.testingEventLoop.run()
             while let output = try await channel.readOutbound(as: ByteBuffer.self) { heard.withLockedValue { $0 += String(buffer: output) } }
             return heard.withLockedValue { $0.split(separator: "\r\n").last?.hasPrefix(beginning) ?? false }
         }
@@ -190,9 +199,23 @@ final class Client: Sendable {
             channel.pipeline.syncOperations.fireChannelReadComplete()
             channel.pipeline.syncOperations.read()
         }
+        await channel.testingEventLoop.run()
     }
 
     func read() { channel.read() }
+
+    /// Lets time pass, and has the listener look for idle connections.
+    func wait(_ time: TimeAmount) async throws {
+        let (loop, roster) = (channel.testingEventLoop, roster)
+        await loop.advanceTime(by: time)
+        try await loop.executeInContext { roster.value?.checkIdleTimes(loop.now) }
+    }
+
+    /// As the listener does when the appliance stops.
+    func shutDown() async throws {
+        let (loop, roster) = (channel.testingEventLoop, roster)
+        try await loop.executeInContext { _ = roster.value?.close(grace: .hours(1), on: loop) }
+    }
     var reads: Int { peer.reads.withLockedValue { $0 } }
     func stall() { peer.isStalled.withLockedValue { $0 = true } }
     var isClosed: Bool { !channel.isActive }

@@ -6,6 +6,7 @@
 
 internal import DequeModule
 internal import MailSyntax
+internal import NIOCore
 
 struct ActiveQueue: Sendable {
     struct Limits: Sendable {
@@ -15,6 +16,8 @@ struct ActiveQueue: Sendable {
         var octets = 64 << 20
         /// How many batches may be under way for a place at once.
         var mailboxConcurrency = 2
+        /// How long new mail waits for more of its kind: a batch for mailboxes costs two syncs, whatever its size.
+        var gathering = TimeAmount.milliseconds(10)
         var nextHopConcurrency = 20
         var mailboxBatch = 256
         /// Messages over one connection before another takes over.

@@ -74,6 +74,7 @@ package final class DeliveryScheduler: Sendable {
     private let log: EventLog
     private let loop: any EventLoop
     private let now: @Sendable () -> Timestamp
+    private let gathering: TimeAmount
     private let state: NIOLockedValueBox<State>
 
     package convenience init(
@@ -95,6 +96,7 @@ package final class DeliveryScheduler: Sendable {
         self.log = log
         self.loop = loop
         self.now = now
+        gathering = limits.gathering
         state = NIOLockedValueBox(State(active: ActiveQueue(limits: limits), configuration: configuration))
     }
 
@@ -179,12 +181,13 @@ package final class DeliveryScheduler: Sendable {
         dispatchSoon()
     }
 
+    /// New mail gathers for a moment, so that what comes together is delivered together.
     private func dispatchSoon() {
         let mustSchedule = state.withLockedValue { state in
             defer { state.isDispatching = true }
             return !state.isDispatching
         }
-        if mustSchedule { loop.execute { self.dispatch() } }
+        if mustSchedule { loop.scheduleTask(in: gathering) { self.dispatch() } }
     }
 
     private func dispatch() {
@@ -229,7 +232,7 @@ package final class DeliveryScheduler: Sendable {
             state.active.batchEnded(batch.place)
             state.tasks[number] = nil
         }
-        dispatchSoon()
+        dispatch()
         loadIfDue()
     }
 
@@ -312,7 +315,7 @@ package final class DeliveryScheduler: Sendable {
     private func record(_ id: QueueID, _ new: Outcome) {
         let now = now()
         let configuration = configuration
-        spool.perform { [self] store -> SpoolChange in
+        spool.perform(patient: true) { [self] store -> SpoolChange in
             var outcome = state.withLockedValue { $0.unrecorded[id] } ?? Outcome()
             outcome.add(new)
             if outcome.conclusion == .delete { return try SpoolChange.delete(id, store) }

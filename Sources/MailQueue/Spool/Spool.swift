@@ -53,10 +53,14 @@ package final class Spool: Sendable {
     /// Touched by the writer thread only.
     private let store: WriterOwned
     private let state: NIOLockedValueBox<State>
+    /// True: the writer, waiting with what nobody waits for, is to begin at once.
+    private let hurry = ConditionLock(value: false)
 
     private struct State: Sendable {
         var waiting: [Operation] = []
         var isWriting = false
+        /// Somebody waits for one of `waiting`.
+        var isUrgent = false
         var isClosed = false
         var lastID: Int64
         var count: Int
@@ -127,14 +131,15 @@ package final class Spool: Sendable {
             }))
     }
 
-    /// Runs `work` on the writer thread inside a transaction, and calls `completion` there once that is on disk.
+    /// Runs `work` on the writer thread inside a transaction, and calls `completion` there once that is on disk. `patient`:
+    /// nobody waits for it, so it may wait a moment (`patience`) for others to share a sync with.
     func perform<Value>(
-        _ work: @escaping @Sendable (SpoolStore) throws -> Value, completion: @escaping @Sendable (Result<Value, SpoolFailure>) -> Void
+        patient: Bool = false, _ work: @escaping @Sendable (SpoolStore) throws -> Value, completion: @escaping @Sendable (Result<Value, SpoolFailure>) -> Void
     ) {
         let box = ResultBox<Value>()
         submit(Operation(
             work: { box.value = try work($0) },
-            completed: { completion($0.map { .failure($0) } ?? .success(box.value!)) }))
+            completed: { completion($0.map { .failure($0) } ?? .success(box.value!)) }), patient: patient)
     }
 
     func perform<Value: Sendable>(_ work: @escaping @Sendable (SpoolStore) throws -> Value) async throws(SpoolFailure) -> Value {
@@ -159,19 +164,32 @@ package final class Spool: Sendable {
 
     // MARK: The writer thread
 
-    private func submit(_ operation: Operation) {
-        let mustStart = state.withLockedValue { state in
+    /// How long what nobody waits for may wait, in seconds. A crash within it repeats a delivery, as one within the sync would.
+    private static let patience = 0.02
+
+    private func submit(_ operation: Operation, patient: Bool = false) {
+        let (mustStart, mustHurry) = state.withLockedValue { state in
             state.waiting.append(operation)
-            defer { state.isWriting = true }
-            return !state.isWriting
+            defer {
+                state.isWriting = true
+                if !patient { state.isUrgent = true }
+            }
+            return (!state.isWriting, !patient && state.isWriting && !state.isUrgent)
         }
         if mustStart { thread.submit { [self] _ in drain() } }
+        if mustHurry { hurry.lock(); hurry.unlock(withValue: true) }
     }
 
     private func drain() {
         while true {
+            if state.withLockedValue({ !$0.isUrgent && !$0.waiting.isEmpty }), hurry.lock(whenValue: true, timeoutSeconds: Spool.patience) {
+                hurry.unlock(withValue: false)
+            }
             let group = state.withLockedValue { state in
-                defer { state.waiting.removeAll(keepingCapacity: false) }
+                defer {
+                    state.waiting.removeAll(keepingCapacity: false)
+                    state.isUrgent = false
+                }
                 if state.waiting.isEmpty { state.isWriting = false }
                 return state.waiting
             }

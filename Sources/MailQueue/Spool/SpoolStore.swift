@@ -7,6 +7,8 @@ internal import NIOCore
 final class SpoolStore {
     private let database: Database
     private let owner: String
+    private let beginTransaction: Database.Statement
+    private let commitTransaction: Database.Statement
     private let insertMessage: Database.Statement
     private let insertRecipient: Database.Statement
     private let insertBody: Database.Statement
@@ -42,6 +44,8 @@ final class SpoolStore {
         try SpoolStore.prepareTables(database)
         self.database = database
         self.owner = owner
+        beginTransaction = try database.prepare("BEGIN IMMEDIATE")
+        commitTransaction = try database.prepare("COMMIT")
         insertMessage = try database.prepare("INSERT INTO message VALUES(?,?,?,?,?,?,?,0,?,?)")
         insertRecipient = try database.prepare("INSERT INTO recipient VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL,NULL)")
         insertBody = try database.prepare("INSERT INTO body VALUES(?,?)")
@@ -80,8 +84,8 @@ final class SpoolStore {
         }
     }
 
-    func begin() throws(DatabaseError) { try database.execute("BEGIN IMMEDIATE") }
-    func commit() throws(DatabaseError) { try database.execute("COMMIT") }
+    func begin() throws(DatabaseError) { try beginTransaction.run() }
+    func commit() throws(DatabaseError) { try commitTransaction.run() }
     /// SQLite rolls back by itself where it could not write, and then has nothing to roll back here.
     func rollback() {
         try? database.execute("ROLLBACK")
