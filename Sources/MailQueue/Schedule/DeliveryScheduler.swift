@@ -187,7 +187,8 @@ package final class DeliveryScheduler: Sendable {
             defer { state.isDispatching = true }
             return !state.isDispatching
         }
-        if mustSchedule { loop.scheduleTask(in: gathering) { self.dispatch() } }
+        guard mustSchedule else { return }
+        if gathering > .zero { loop.scheduleTask(in: gathering) { self.dispatch() } } else { loop.execute { self.dispatch() } }
     }
 
     private func dispatch() {
