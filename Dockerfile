@@ -8,7 +8,7 @@ COPY . .
 RUN scripts/build static
 # Fresh named volumes take over the owner of the directory that they cover, so both exist here and are the user's.
 RUN mkdir -p /image/usr/bin /image/usr/sbin /image/var/mail /image/var/spool/valija \
- && strip -o /image/usr/bin/valija .build-static/release/valija \
+ && cp .build-static/release/valija /image/usr/bin/valija \
  && ln -s valija /image/usr/bin/mailq \
  && ln -s valija /image/usr/bin/newaliases \
  && ln -s ../bin/valija /image/usr/sbin/sendmail

@@ -72,11 +72,13 @@ struct ControlRoutes: Sendable {
         try await responder.end()
     }
 
+    /// All that is there now; what arrives meanwhile is not meant. A queue id is the time of arrival.
     private func deleteAll() async throws -> Int {
         var count = 0
         var last = QueueID(rawValue: -1)
+        let now = QueueID(rawValue: Timestamp.now().microseconds)
         while true {
-            let page = try await scheduler.list(after: last, limit: ControlRoutes.page)
+            let page = try await scheduler.list(after: last, limit: ControlRoutes.page).filter { $0.id <= now }
             guard let end = page.last else { return count }
             for message in page where try await scheduler.delete(message.id) { count += 1 }
             last = end.id

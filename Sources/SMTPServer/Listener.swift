@@ -71,7 +71,7 @@ package final class Listener: Sendable {
                     if let options = channel.syncOptions {
                         try options.setOption(.allowRemoteHalfClosure, value: true)
                         try options.setOption(.maxMessagesPerRead, value: 4)
-                        try options.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65536))
+                        try options.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 65536))
                     }
                     let address = channel.remoteAddress?.ipAddress.flatMap { IPAddress($0) }
                     let client = ClientFacts(address: address, isLocalProcess: address == nil)

@@ -22,6 +22,7 @@ struct Serve: AsyncParsableCommand {
         let file = manifestPath(manifest)
         // A reader of the log or a peer that goes away is an error where it is written to, no end of the process.
         signal(SIGPIPE, SIG_IGN)
+        signal(SIGHUP, SIG_IGN)  // asks other servers to reload, which is to come; it must not end this one
         // Mail is private, and so is the way in for processes of this host: whatever is made is its owner's from the first moment.
         umask(0o077)
         raiseDescriptorLimit()

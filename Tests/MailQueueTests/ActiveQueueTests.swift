@@ -35,13 +35,15 @@ struct ActiveQueueTests {
     // MARK: What starts
 
     @Test("what waits is spread over the free slots, in batches of a bounded size", arguments: [
-        // waiting, concurrency, largest batch, sizes of the batches that start
-        (0, 3, 10, []), (1, 3, 10, [1]), (3, 3, 10, [1, 1, 1]), (4, 3, 10, [2, 1, 1]), (30, 3, 10, [10, 10, 10]), (100, 3, 10, [10, 10, 10]), (7, 1, 50, [7]),
-        (5, 2, 2, [2, 2]),
-    ] as [(Int, Int, Int, [Int])])
-    func batches(waiting: Int, concurrency: Int, largest: Int, sizes: [Int]) {
+        // waiting, concurrency, least and largest batch, sizes of the batches that start
+        (0, 3, 1, 10, []), (1, 3, 1, 10, [1]), (3, 3, 1, 10, [1, 1, 1]), (4, 3, 1, 10, [2, 1, 1]), (30, 3, 1, 10, [10, 10, 10]),
+        (100, 3, 1, 10, [10, 10, 10]), (7, 1, 1, 50, [7]), (5, 2, 1, 2, [2, 2]),
+        // what is worth no slot of its own stays together
+        (2, 2, 8, 50, [2]), (9, 2, 8, 50, [8, 1]), (40, 2, 8, 50, [20, 20]), (5, 2, 8, 4, [4, 1]),
+    ] as [(Int, Int, Int, Int, [Int])])
+    func batches(waiting: Int, concurrency: Int, least: Int, largest: Int, sizes: [Int]) {
         var limits = ActiveQueue.Limits()
-        (limits.mailboxConcurrency, limits.mailboxBatch) = (concurrency, largest)
+        (limits.mailboxConcurrency, limits.mailboxShare, limits.mailboxBatch) = (concurrency, least, largest)
         var queue = ActiveQueue(limits: limits)
         for id in 0..<waiting { add(Int64(id), &queue) }
         let batches = queue.startBatches()

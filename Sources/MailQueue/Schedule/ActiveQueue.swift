@@ -19,6 +19,8 @@ struct ActiveQueue: Sendable {
         /// How long new mail waits for more of its kind: a batch for mailboxes costs two syncs, whatever its size.
         var gathering = TimeAmount.milliseconds(20)
         var nextHopConcurrency = 20
+        /// Messages that stay together: they share their syncs, and come into a mailbox in the order of their arrival.
+        var mailboxShare = 64
         var mailboxBatch = 256
         /// Messages over one connection before another takes over.
         var nextHopBatch = 50
@@ -131,11 +133,12 @@ struct ActiveQueue: Sendable {
         while let name = ready.popFirst() {
             guard var place = places[name] else { continue }
             place.isReady = false
-            let (concurrency, largest) = bounds(of: name)
+            let (concurrency, least, largest) = bounds(of: name)
             while place.running < concurrency, !place.waiting.isEmpty {
-                // Spread what waits over the free slots: one message each when little waits, full batches when much does.
+                // Spread what waits over the free slots: the least that is worth a slot when little waits, full batches when
+                // much does.
                 let share = (place.waiting.count + concurrency - place.running - 1) / (concurrency - place.running)
-                let size = min(share, largest)
+                let size = min(max(share, least), largest, place.waiting.count)
                 batches.append(Batch(place: name, requests: Array(place.waiting.prefix(size))))
                 place.waiting.removeFirst(size)
                 place.running += 1
@@ -162,10 +165,10 @@ struct ActiveQueue: Sendable {
         ready.append(name)
     }
 
-    private func bounds(of place: DeliveryPlace) -> (concurrency: Int, batch: Int) {
+    private func bounds(of place: DeliveryPlace) -> (concurrency: Int, least: Int, largest: Int) {
         switch place {
-        case .mailboxes: (limits.mailboxConcurrency, limits.mailboxBatch)
-        case .nextHop: (limits.nextHopConcurrency, limits.nextHopBatch)
+        case .mailboxes: (limits.mailboxConcurrency, limits.mailboxShare, limits.mailboxBatch)
+        case .nextHop: (limits.nextHopConcurrency, 1, limits.nextHopBatch)
         }
     }
 
