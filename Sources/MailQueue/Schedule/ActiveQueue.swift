@@ -17,7 +17,7 @@ struct ActiveQueue: Sendable {
         /// How many batches may be under way for a place at once.
         var mailboxConcurrency = 2
         /// How long new mail waits for more of its kind: a batch for mailboxes costs two syncs, whatever its size.
-        var gathering = TimeAmount.milliseconds(20)
+        var gathering = TimeAmount.milliseconds(50)
         var nextHopConcurrency = 20
         /// Messages that stay together: they share their syncs, and come into a mailbox in the order of their arrival.
         var mailboxShare = 64
