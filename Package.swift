@@ -46,6 +46,7 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let fuzzers = [
     fuzzer("ManifestFuzzer", ["Manifest"]),
+    fuzzer("SMTPClientFuzzer", ["SMTP", "MailSyntax", nioCore]),
     fuzzer("SMTPServerFuzzer", ["SMTP", "MailSyntax", nioCore]),
 ]
 
