@@ -89,7 +89,7 @@ struct ManifestOption: ParsableArguments {
 /// Reads and judges a manifest; one that cannot be read gets a diagnostic as well.
 func readManifest(_ path: String, as name: String) -> (source: [UInt8], result: ReadResult) {
     switch readManifestFile(path) {
-    case .success(let bytes): (bytes, ManifestReader.read(text: bytes, file: name))
+    case .success(let bytes): (bytes, checkManifest(text: bytes, file: name))
     case .failure(let failure): ([], ReadResult(failure: failure.diagnostic))
     }
 }
