@@ -18,7 +18,7 @@ func routerConfiguration(_ system: MailSystem) -> Router.Configuration {
                 user.name.value, line: user.name.position?.line, forward: user.forward.map { target($0.value) }, keepsCopy: user.keepCopy)
         },
         aliases: system.aliases.map { Router.Entry($0.name.value, line: $0.name.position?.line, targets: $0.targets.map { target($0.value) }) },
-        relayhost: system.relayhost?.value)
+        relayhost: system.relayhost?.value.hop)
 }
 
 func policyConfiguration(_ system: MailSystem) -> AccessPolicy.Configuration {
@@ -43,5 +43,8 @@ private func target(_ target: MailSystem.Target) -> Router.Target {
     switch target {
     case .name(let name): .name(name)
     case .address(let address): .address(address)
+    case .file(let path): .file(path)
+    case .command(let command): .command(command)
+    case .include(let path): .include(path)
     }
 }

@@ -46,7 +46,8 @@ package struct MailSystem: Sendable {
     package var addressExtension: Located<Character?>
     /// Clients that may relay without login. Default: loopback.
     package var networks: Located<[Network]>
-    package var relayhost: Located<NextHop>?
+    package var relayhost: Located<Relayhost>?
+    package var tls: TLS
     package var limits: Limits
     package var mailboxes: Mailboxes
     package var listen: Listen
@@ -83,11 +84,21 @@ package struct MailSystem: Sendable {
         /// A user or an alias of this manifest, as written.
         case name(String)
         case address(Address)
+        /// Of an alias: appended to this file.
+        case file(String)
+        /// Of an alias: given to this shell command on its standard input.
+        case command(String)
+        /// Of an alias: the targets that this file lists, in the syntax of aliases(5).
+        case include(String)
     }
 
     package struct User: Sendable {
         package var name: Located<String>
         package var fullName: String?
+        /// The hash that a login is checked against.
+        package var password: Located<Secret>?
+        /// Sender addresses beyond the user's own.
+        package var sendAs: [Located<Address>]
         /// Octets; nil: `limits.mailbox_size`.
         package var quota: Located<Int>?
         package var forward: [Located<Target>]
@@ -95,6 +106,40 @@ package struct MailSystem: Sendable {
         package var keepCopy: Bool
         /// Nil: `mailboxes.format`.
         package var format: Located<MailboxFormat>?
+    }
+
+    /// The server that gets all mail to the outside, and how to log in there.
+    package struct Relayhost: Sendable {
+        package var hop: NextHop
+        /// With `password`, or neither.
+        package var username: Located<String>?
+        package var password: Located<Secret>?
+        /// Nil: `tls.level`.
+        package var tls: Located<TLSLevel>?
+
+        package init(hop: NextHop, username: Located<String>? = nil, password: Located<Secret>? = nil, tls: Located<TLSLevel>? = nil) {
+            self.hop = hop
+            self.username = username
+            self.password = password
+            self.tls = tls
+        }
+    }
+
+    /// Whether a connection is encrypted: never, where the peer can, or always.
+    package enum TLSLevel: String, CaseIterable, Sendable { case none, may, encrypt }
+
+    package struct TLS: Sendable {
+        package var level: Located<TLSLevel>
+        package var certificate: Located<Certificate>?
+        /// By the domain that the client names (SNI), in the order of the manifest.
+        package var certificates: [(domain: Located<Domain>, certificate: Certificate)]
+    }
+
+    /// Paths of PEM files.
+    package struct Certificate: Sendable {
+        /// The certificate and those that lead from it to a root, in this order.
+        package var chain: Located<String>
+        package var key: Located<String>
     }
 
     package enum MailboxFormat: String, CaseIterable, Sendable { case maildir, mbox }
@@ -106,6 +151,10 @@ package struct MailSystem: Sendable {
         package var mailboxSize: Located<Int>
         package var recipientsPerMessage: Located<Int>
         package var connectionsPerClient: Located<Int>
+        /// What one client may do in a minute; nil: no limit.
+        package var connectionRate: Located<Int>?
+        package var messageRate: Located<Int>?
+        package var recipientRate: Located<Int>?
     }
 
     package struct Mailboxes: Sendable {
@@ -116,6 +165,8 @@ package struct MailSystem: Sendable {
 
     package struct Listen: Sendable {
         package var smtp: Located<[Endpoint]>
+        package var submission: Located<[Endpoint]>
+        package var submissions: Located<[Endpoint]>
         package var health: Located<[Endpoint]>
     }
 
@@ -133,6 +184,9 @@ package struct MailSystem: Sendable {
     package struct Logging: Sendable {
         package enum Level: String, CaseIterable, Sendable { case debug, info, warning, error }
         package var level: Located<Level>
+
+        package enum Format: String, CaseIterable, Sendable { case json, text }
+        package var format: Located<Format>
     }
 }
 

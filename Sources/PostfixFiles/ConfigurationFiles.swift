@@ -18,7 +18,7 @@ extension RenderPlan {
             system.rule(system.networks.position, "networks"),
             ["mynetworks": system.networks.value.map(network).joined(separator: ", ")])
         if let relayhost = system.relayhost {
-            file.group(system.rule(relayhost.position, "relayhost"), ["relayhost": relayhost.value.description])
+            file.group(system.rule(relayhost.position, "relayhost"), ["relayhost": relayhost.value.hop.description])
         }
         if let delimiter = system.addressExtension.value {
             // Extensions end where an address is found: `info+x` leads to what `info` leads to, without the `+x`.

@@ -56,6 +56,7 @@ extension RenderPlan {
         case .address(let address):
             guard system.localDomains.contains(where: { $0.name.value == address.domain }) else { return nil }
             key = address.localKey
+        case .file, .command, .include: return nil
         }
         if names.contains(key) { return key }
         guard let delimiter = system.addressExtension.value, let end = key.firstIndex(of: delimiter), end > key.startIndex else { return key }

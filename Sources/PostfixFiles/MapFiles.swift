@@ -77,6 +77,7 @@ extension RenderPlan {
         let localPart = switch target.value {
         case .name(let name): name
         case .address(let address): address.localPart
+        case .file, .command, .include: ""
         }
         let isDangerous = ["/", "|", "~", "\\", ":include:"].contains { lowercasedASCII(localPart).hasPrefix($0) }
         guard !isDangerous else {

@@ -85,6 +85,9 @@ struct RenderPlan {
         switch target {
         case .name(let name): self.name(name)
         case .address(let address): address.description
+        case .file(let path): path
+        case .command(let command): "\"|\(command)\""
+        case .include(let path): ":include:\(path)"
         }
     }
 

@@ -10,6 +10,7 @@ struct Expansion {
     private var destinations: [Destination] = []
     private var mailboxes: Set<Int> = []
     private var remotes: Set<Address> = []
+    private var others: Set<Destination> = []
     private var states: [Match: State] = [:]
     private var open: [Frame] = []
 
@@ -35,6 +36,9 @@ struct Expansion {
             switch target {
             case .name(let name): enter(tables.match(name: name))
             case .address(let address): enter(tables.match(address), for: address)
+            case .file(let path): add(.file(path))
+            case .command(let command): add(.command(command))
+            case .include(let path): add(.list(file: path))
             }
         }
         return destinations
@@ -71,6 +75,10 @@ struct Expansion {
 
     private mutating func addMailbox(of number: Int) {
         if mailboxes.insert(number).inserted { destinations.append(.mailbox(user: tables.users[number].name)) }
+    }
+
+    private mutating func add(_ other: Destination) {
+        if others.insert(other).inserted { destinations.append(other) }
     }
 
     private mutating func push(_ match: Match, _ targets: [Router.Target]) {

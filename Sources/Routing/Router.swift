@@ -22,11 +22,28 @@ package enum Route: Hashable, Sendable {
     case outside(Address)
 }
 
-package enum Destination: Hashable, Sendable {
+package enum Destination: Hashable, Sendable, CustomStringConvertible {
     /// The mailbox of the user of that name, spelt as in the manifest.
     case mailbox(user: String)
     /// Passed on by SMTP to that address.
     case remote(Address)
+    /// Appended to the file of that path.
+    case file(String)
+    /// Given to that shell command.
+    case command(String)
+    /// The targets that the file of that path lists.
+    case list(file: String)
+
+    /// As a target in a manifest names it.
+    package var description: String {
+        switch self {
+        case .mailbox(let user): user
+        case .remote(let address): address.description
+        case .file(let path): path
+        case .command(let command): "|\(command)"
+        case .list(let path): ":include:\(path)"
+        }
+    }
 }
 
 /// What kind of domain an address has: Postfix's address classes, as far as they differ here.

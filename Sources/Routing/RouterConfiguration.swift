@@ -94,5 +94,9 @@ extension Router {
         /// An alias or a user, looked up as a local address is.
         case name(String)
         case address(Address)
+        /// As in aliases(5): a path, a shell command, the path of a list of targets.
+        case file(String)
+        case command(String)
+        case include(String)
     }
 }

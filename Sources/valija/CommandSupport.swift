@@ -94,12 +94,16 @@ func readManifest(_ path: String, as name: String) -> (source: [UInt8], result: 
     }
 }
 
-/// A manifest for a command that needs a valid one: what there is to say of it goes to standard error.
-func validManifest(_ path: String) throws -> MailSystem {
+/// A manifest for a command that needs a valid one: what there is to say of it goes to standard error. `toServe`: what
+/// this version's `serve` does not do is an error.
+func validManifest(_ path: String, toServe: Bool = false) throws -> MailSystem {
     let (source, result) = readManifest(path, as: path)
     let renderer = DiagnosticRenderer(source: source, colours: wantsColours(STDERR_FILENO))
     for diagnostic in result.diagnostics { write(Array(renderer.render(diagnostic).utf8), to: STDERR_FILENO) }
     guard let system = result.system else { throw CommandError(status: .configuration, text: result.summary(file: path)) }
+    guard !toServe || !result.diagnostics.contains(where: \.forbidsServing) else {
+        throw CommandError(status: .configuration, text: "\(path) is valid, but this version does not serve all that it says (above: \(Diagnostic.Code.notServedYet.rawValue))")
+    }
     return system
 }
 

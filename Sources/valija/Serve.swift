@@ -28,7 +28,7 @@ struct Serve: AsyncParsableCommand {
         raiseDescriptorLimit()
         let system: MailSystem
         do {
-            system = try validManifest(file)
+            system = try validManifest(file, toServe: true)
         } catch {
             let log = EventLog(level: .info, time: { Timestamp.now().rfc3339 })
             log.record(.manifestRefused, by: .appliance) { $0.rule = file }

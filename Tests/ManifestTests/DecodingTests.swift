@@ -109,7 +109,7 @@ struct DecodingTests {
 
     @Test("relayhost is a host or a mapping with one", arguments: ["\"[smtp.example.net]:587\"", "{host: \"[smtp.example.net]:587\", tls: none}"])
     func relayhost(_ text: String) throws {
-        #expect(try system(head + "relayhost: \(text)\n").relayhost?.value == NextHop("[smtp.example.net]:587"))
+        #expect(try system(head + "relayhost: \(text)\n").relayhost?.value.hop == NextHop("[smtp.example.net]:587"))
     }
 
     @Test("columns count Unicode scalars, lines count LF, CR LF and CR", arguments: ["\n", "\r\n", "\r"])
@@ -118,6 +118,21 @@ struct DecodingTests {
         #expect(system.users.map(\.name.position) == [SourcePosition(line: 3, column: 9), SourcePosition(line: 3, column: 31)])
         #expect(system.users[1].forward[0].position == SourcePosition(line: 3, column: 44))
         #expect(system.users[1].forward[0].endColumn == 48)
+    }
+
+    @Test("secrets say where they are and never what they are")
+    func secrets() throws {
+        let users = "users:\n  a: {password: $6$salt$hash}\n  b: {password: {file: /run/b}}\n  c: {password: {env: C}}\n  d: {}\n"
+        let secrets = try system(head + users).users.map(\.password?.value)
+        #expect(secrets == [.literal("$6$salt$hash"), .file("/run/b"), .environment("C"), nil])
+        #expect(secrets.compactMap { $0.map { "\($0)" } } == ["(secret)", "file /run/b", "environment variable C"])
+    }
+
+    @Test("an alias may lead to a file, a command and a list, as in aliases(5)")
+    func aliasTargets() throws {
+        let aliases = "aliases: {a: /var/log/mail, b: \"|exec cat -\", c: '\"|quoted all\"', d: \":include:/etc/list\", postmaster: x@example.net}\n"
+        let targets = try system(head + aliases).aliases.prefix(4).map { $0.targets[0].value }
+        #expect(targets == [.file("/var/log/mail"), .command("exec cat -"), .command("quoted all"), .include("/etc/list")])
     }
 
     @Test("a rule names the file without its directory, the line and the key; a default says so")

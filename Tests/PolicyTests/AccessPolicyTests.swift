@@ -60,12 +60,7 @@ func recipientIsDecided(address: String, client: ClientFacts, expected: String) 
     let decision = policy.decide(recipient: try #require(Address(address)), client: client)
     let text = switch decision {
     case .accept(let destinations, let rule):
-        destinations.map { destination in
-            switch destination {
-            case .mailbox(let user): user
-            case .remote(let address): address.description
-            }
-        }.joined(separator: " ") + " by \(rule)"
+        destinations.map(\.description).joined(separator: " ") + " by \(rule)"
     case .refuse(let reply, let rule): "\(reply.summary) by \(rule)"
     }
     #expect(text == expected)

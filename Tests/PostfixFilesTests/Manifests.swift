@@ -10,14 +10,16 @@ extension MailSystem {
             file: "/etc/valija/mail.yaml", hostname: Located(Domain("mx.example.org")!, at: line(2)), origin: Located(Domain("example.org")!, at: line(3)), domains: [],
             users: [], aliases: [], addressExtension: Located(nil),
             networks: Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")]), relayhost: nil,
+            tls: TLS(level: Located(.none), certificate: nil, certificates: []),
             limits: Limits(
                 messageSize: Located(26_214_400), mailboxSize: Located(0), recipientsPerMessage: Located(1000), connectionsPerClient: Located(50)),
             mailboxes: Mailboxes(format: Located(.maildir), directory: Located("/var/mail")),
-            listen: Listen(smtp: Located([Endpoint("0.0.0.0:25")!, Endpoint("[::]:25")!]), health: Located([])),
+            listen: Listen(
+                smtp: Located([Endpoint("0.0.0.0:25")!, Endpoint("[::]:25")!]), submission: Located([]), submissions: Located([]), health: Located([])),
             queue: Queue(
                 directory: Located("/var/spool/valija"), retryMinimum: Located(.seconds(300)), retryMaximum: Located(.seconds(4 * 3600)),
                 lifetime: Located(.seconds(5 * 86_400)), bounceLifetime: Located(.seconds(5 * 86_400)), minimumFree: Located(104_857_600)),
-            logging: Logging(level: Located(.info)))
+            logging: Logging(level: Located(.info), format: Located(.json)))
         edit(&system)
         return system
     }
@@ -43,7 +45,7 @@ func user(
     _ name: String, _ number: Int, forward: [String] = [], keepCopy: Bool = false, quota: Int? = nil, format: MailSystem.MailboxFormat? = nil
 ) -> MailSystem.User {
     MailSystem.User(
-        name: Located(name, at: line(number)), fullName: nil, quota: quota.map { Located($0, at: line(number + 1)) },
+        name: Located(name, at: line(number)), fullName: nil, password: nil, sendAs: [], quota: quota.map { Located($0, at: line(number + 1)) },
         forward: forward.map { Located(target($0), at: line(number + 1)) }, keepCopy: keepCopy, format: format.map { Located($0, at: line(number + 1)) })
 }
 
@@ -70,7 +72,7 @@ private let company = MailSystem.with {
     $0.users = [user("aca", 18)]
     $0.aliases = [alias("mailer-daemon", 24, "postmaster"), alias("postmaster", 25, "root"), alias("root", 26, "aca")]
     $0.networks = Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")], at: line(28))
-    $0.relayhost = Located(NextHop("[smtp.isp.example]:587")!, at: line(29))
+    $0.relayhost = Located(MailSystem.Relayhost(hop: NextHop("[smtp.isp.example]:587")!), at: line(29))
     $0.limits.messageSize = Located(10_240_000, at: line(32))
     $0.limits.mailboxSize = Located(51_200_000, at: line(33))
     $0.mailboxes.format = Located(.mbox, at: line(36))
@@ -99,13 +101,14 @@ private let everything = MailSystem.with {
     ]
     $0.addressExtension = Located("+", at: line(43))
     $0.networks = Located(["127.0.0.0/8", "::1/128", "192.0.2.7", "2001:db8::7", "2001:db8:1::/48"].map { try! Network(parsing: $0) }, at: line(45))
-    $0.relayhost = Located(NextHop("smtp.provider.example:587")!, at: line(48))
+    $0.relayhost = Located(MailSystem.Relayhost(hop: NextHop("smtp.provider.example:587")!), at: line(48))
     $0.limits = MailSystem.Limits(
         messageSize: Located(26_214_400, at: line(58)), mailboxSize: Located(5 << 30, at: line(59)), recipientsPerMessage: Located(500, at: line(60)),
         connectionsPerClient: Located(20, at: line(61)))
     $0.mailboxes.directory = Located("/srv/mail/", at: line(65))
     $0.listen = MailSystem.Listen(
-        smtp: Located([Endpoint("127.0.0.1:2525")!, Endpoint("[::1]:2525")!], at: line(68)), health: Located([Endpoint("0.0.0.0:8080")!], at: line(71)))
+        smtp: Located([Endpoint("127.0.0.1:2525")!, Endpoint("[::1]:2525")!], at: line(68)), submission: Located([]), submissions: Located([]),
+        health: Located([Endpoint("0.0.0.0:8080")!], at: line(71)))
     $0.queue = MailSystem.Queue(
         directory: Located("/var/spool/valija", at: line(74)), retryMinimum: Located(.seconds(60), at: line(77)), retryMaximum: Located(.seconds(5400), at: line(77)),
         lifetime: Located(.seconds(3 * 86_400), at: line(75)), bounceLifetime: Located(.seconds(86_400), at: line(76)), minimumFree: Located(1 << 28, at: line(78)))

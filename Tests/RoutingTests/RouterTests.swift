@@ -225,13 +225,7 @@ private func described(_ route: Route) -> String {
     }
     switch route {
     case .deliver(let destinations, let rule):
-        let names = destinations.map { destination in
-            switch destination {
-            case .mailbox(let user): user
-            case .remote(let address): address.description
-            }
-        }
-        return "\(names.joined(separator: " ")) by \(shown(rule))"
+        return "\(destinations.map(\.description).joined(separator: " ")) by \(shown(rule))"
     case .relay(_, let rule): return "relay by \(shown(rule))"
     case .unknown(let rule): return "unknown by \(shown(rule))"
     case .outside: return "outside"

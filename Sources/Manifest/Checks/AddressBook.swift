@@ -65,6 +65,7 @@ struct AddressBook {
     func step(_ target: MailSystem.Target, from origin: Node) -> Step {
         switch target {
         case .name(let name): return local(name, from: origin) ?? .nowhere(reason: .noSuchName)
+        case .file, .command, .include: return .outside
         case .address(let address):
             switch places[address.domain.key] {
             case nil: return .outside

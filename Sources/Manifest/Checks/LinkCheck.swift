@@ -107,6 +107,7 @@ struct LinkCheck {
             findings.error(
                 .danglingTarget, "\(what) \(quoted(address.description)) is in a domain of this server and does not exist there", at: target.span,
                 hint: nearest.map { "did you mean \(quoted("\($0)@\(address.domain)"))?" })
+        case (.file, _), (.command, _), (.include, _): break  // these lead outside
         }
     }
 

@@ -43,8 +43,19 @@ enum SystemCheck {
     }
 
     private static func checkListen(_ listen: MailSystem.Listen, _ findings: inout Findings) {
-        for endpoint in listen.health.value where listen.smtp.value.contains(endpoint) {
-            findings.error(.duplicateEntry, "smtp and health cannot both listen at \(endpoint)", at: listen.health.span ?? listen.smtp.span)
+        let services = [
+            ("smtp", listen.smtp), ("submission", listen.submission), ("submissions", listen.submissions), ("health", listen.health),
+        ]
+        var owners: [Endpoint: (name: String, span: Span?)] = [:]
+        for (name, endpoints) in services {
+            for endpoint in endpoints.value {
+                if let owner = owners[endpoint], owner.name != name {
+                    let span = endpoints.span ?? owner.span
+                    findings.error(.duplicateEntry, "\(owner.name) and \(name) cannot both listen at \(endpoint)", at: span)
+                } else {
+                    owners[endpoint] = (name, endpoints.span)
+                }
+            }
         }
     }
 

@@ -31,6 +31,9 @@ package struct Diagnostic: Hashable, Sendable {
 }
 
 extension Diagnostic {
+    /// True for a warning that `serve` takes for an error.
+    package var forbidsServing: Bool { code == .notServedYet }
+
     /// The closed list of what can be wrong. Raw values are stable: scripts and editors rely on them.
     package enum Code: String, CaseIterable, Sendable {
         case unreadableFile = "unreadable-file"
@@ -50,6 +53,7 @@ extension Diagnostic {
         case missingKey = "missing-key"
         case misplacedKey = "misplaced-key"
         case notSupportedYet = "not-supported-yet"
+        case notServedYet = "not-served-yet"
         case invalidValue = "invalid-value"
         case outOfRange = "out-of-range"
         case conflictingValues = "conflicting-values"
@@ -60,6 +64,7 @@ extension Diagnostic {
         case openRelay = "open-relay"
         case noPostmaster = "no-postmaster"
         case noRecipients = "no-recipients"
+        case noCertificate = "no-certificate"
         case noEffect = "no-effect"
         case belowStandard = "below-standard"
         case tooManyFindings = "too-many-findings"
@@ -84,6 +89,7 @@ extension Diagnostic {
             case .missingKey: "A key that has to be there is not."
             case .misplacedKey: "The key exists but does not go with what stands beside it."
             case .notSupportedYet: "The key or value is planned; this version would not do what it says, so it refuses it."
+            case .notServedYet: "`render` writes it; `serve` does not do it yet and refuses the manifest."
             case .invalidValue: "The value does not have the form that the key needs."
             case .outOfRange: "The value is too small or too large."
             case .conflictingValues: "Two values contradict each other."
@@ -94,6 +100,7 @@ extension Diagnostic {
             case .openRelay: "`networks` lets so much of the Internet in that strangers could send mail through this server."
             case .noPostmaster: "Nobody is named `postmaster`; RFC 5321 §4.5.1 wants that address to work."
             case .noRecipients: "A local domain without any user or alias."
+            case .noCertificate: "Encryption without a certificate."
             case .noEffect: "The key has no effect where it stands."
             case .belowStandard: "The limit is lower than RFC 5321 §4.5.3.1 asks for."
             case .tooManyFindings: "There is more to say than is shown."

@@ -30,6 +30,11 @@ struct Findings {
         add(Diagnostic(code, .warning, message, file: file, at: span?.start, endColumn: span?.endColumn, hint: hint))
     }
 
+    /// What `render` writes and `serve` does not do yet.
+    mutating func notServed(_ what: String, at span: Span?, _ advice: String) {
+        warning(.notServedYet, "\(what) is rendered, but this version does not serve it yet", at: span, hint: advice)
+    }
+
     private mutating func add(_ diagnostic: Diagnostic) {
         if diagnostics.count < Findings.most { diagnostics.append(diagnostic) } else { suppressed += 1 }
     }

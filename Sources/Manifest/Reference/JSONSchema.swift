@@ -36,7 +36,7 @@ package enum JSONSchema {
     }
 
     private static func property(_ declaration: Declaration) -> JSON {
-        if let advice = declaration.advice {
+        if case .planned(let advice) = declaration.status {
             return .object([
                 ("description", .string("Not supported yet: \(advice). \(declaration.meaning)")), ("x-status", .string("planned")), ("not", .object([])),
             ])

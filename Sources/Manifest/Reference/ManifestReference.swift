@@ -80,7 +80,11 @@ private struct Writer {
     private mutating func row(_ declaration: Declaration) {
         func code(_ text: String?) -> String { text.map { "`\($0)`" } ?? "" }
         let fallback = declaration.isRequired ? "required" : declaration.fallback.map { $0 == "{}" ? "" : code($0) } ?? declaration.fallbackNote ?? ""
-        let note = declaration.advice == nil ? "" : "**Not supported yet.** "
+        let note = switch declaration.status {
+        case .supported: ""
+        case .notServed: "**Rendered, not served yet.** "
+        case .planned: "**Not supported yet.** "
+        }
         let cells = [
             code(declaration.name), type(declaration.form), fallback, code(declaration.example), note + declaration.meaning,
             (declaration.postfix ?? "").split(separator: ", ").map { code(String($0)) }.joined(separator: ", "),

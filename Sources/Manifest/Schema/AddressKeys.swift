@@ -80,14 +80,14 @@ extension Syntax where Value == [MailSystem.VirtualAddress] {
 
 enum UserKeys {
     static let name = Key("name", .text, example: "Alice Example", "The person's name.")
-    static let password = PlannedKey(
-        "password", Secret.form, example: "{file: /run/secrets/alice}", advice: "this version has no logins; leave the key out",
-        "The crypt(3) hash of the password to log in with.")
+    static let password = Key(
+        "password", Secret.syntax, defaultNote: "no login", example: "{file: /run/secrets/alice}",
+        "The crypt(3) hash of the password to log in with, at `listen.submission` and `listen.submissions`.")
     static let quota = Key(
         "quota", .size(from: 1), defaultNote: "`limits.mailbox_size`", example: "2GiB", "The size that this mailbox may grow to.")
-    static let sendAs = PlannedKey(
-        "send_as", .anything("list of addresses"), example: "[sales@example.org]", postfix: "smtpd_sender_login_maps",
-        advice: "this version has no logins; leave the key out", "More sender addresses that this user may use.")
+    static let sendAs = Key(
+        "send_as", Syntax<[Located<Address>]>.list(of: .address), defaultNote: "none", example: "[sales@example.org]", postfix: "smtpd_sender_login_maps",
+        "Sender addresses that this user may use after a login, besides those that lead to this mailbox alone.")
     static let forward = Key(
         "forward", Syntax<Targets>.oneOrMany(of: .target), defaultNote: "none", example: "[bob@mobile.example]", postfix: "forward_path",
         "Where this user's mail goes instead; naming the user itself keeps a copy.")
@@ -100,12 +100,13 @@ enum UserKeys {
             findings.warning(.noEffect, "\"keep_copy\" has no effect without \"forward\"", at: span)
         }
         return MailSystem.User(
-            name: Located(""), fullName: section.optional(name, &findings)?.value, quota: section.optional(quota, &findings), forward: forward,
+            name: Located(""), fullName: section.optional(name, &findings)?.value, password: section.optional(password, &findings),
+            sendAs: section.optional(sendAs, &findings)?.value ?? [], quota: section.optional(quota, &findings), forward: forward,
             keepCopy: section.value(keepCopy, &findings).value, format: section.value(mailbox, &findings).value)
     }
 
     private static let unreadable = MailSystem.User(
-        name: Located(""), fullName: nil, quota: nil, forward: [], keepCopy: false, format: nil)
+        name: Located(""), fullName: nil, password: nil, sendAs: [], quota: nil, forward: [], keepCopy: false, format: nil)
 
     static let table = Syntax<[(name: Located<String>, entry: MailSystem.User)]>
         .table(of: .userName, key: lowercasedASCII, orElse: unreadable, section)
@@ -131,7 +132,7 @@ extension MailboxKeys {
 
 enum AliasKeys {
     static let table = Syntax<[(name: Located<String>, entry: Targets)]>
-        .table(of: .aliasName, key: lowercasedASCII, orElse: [], .oneOrMany(of: .target))
+        .table(of: .aliasName, key: lowercasedASCII, orElse: [], .oneOrMany(of: .aliasTarget))
         .then { table, _, _ in table.map { MailSystem.Alias(name: $0.name, targets: $0.entry) } }
 }
 
@@ -142,24 +143,31 @@ enum ListenKeys {
     static let health = Key(
         "health", .endpoints, default: "[\"0.0.0.0:8080\"]", example: "[\"127.0.0.1:8080\"]", "`/livez`, `/readyz` and `/metrics` over HTTP.")
 
+    private static let noLogins = "until it does, leave the key out"
+    static let submission = Key(
+        "submission", .endpoints, default: "[]", example: "[\"0.0.0.0:587\"]", postfix: "master.cf: submission inet", notServed: noLogins,
+        "Mail from users, with a login after STARTTLS (RFC 6409).")
+    static let submissions = Key(
+        "submissions", .endpoints, default: "[]", example: "[\"0.0.0.0:465\"]", postfix: "master.cf: submissions inet", notServed: noLogins,
+        "Mail from users, with a login, in TLS from the start (RFC 8314).")
+
     static let later: [PlannedKey] = [
-        planned("submission", 587, "submission inet", "Mail from users, with a login after STARTTLS (RFC 6409)."),
-        planned("submissions", 465, "submissions inet", "Mail from users, with a login, in TLS from the start (RFC 8314)."),
-        planned("lmtp", 24, nil, "Mail by LMTP (RFC 2033)."),
-        planned("pop3", 110, nil, "Mailbox access by POP3 with STLS."),
-        planned("pop3s", 995, nil, "Mailbox access by POP3 in TLS."),
-        planned("imap", 143, nil, "Mailbox access by IMAP with STARTTLS."),
-        planned("imaps", 993, nil, "Mailbox access by IMAP in TLS."),
+        planned("lmtp", 24, "Mail by LMTP (RFC 2033)."),
+        planned("pop3", 110, "Mailbox access by POP3 with STLS."),
+        planned("pop3s", 995, "Mailbox access by POP3 in TLS."),
+        planned("imap", 143, "Mailbox access by IMAP with STARTTLS."),
+        planned("imaps", 993, "Mailbox access by IMAP in TLS."),
     ]
 
-    private static func planned(_ name: String, _ port: Int, _ service: String?, _ meaning: String) -> PlannedKey {
+    private static func planned(_ name: String, _ port: Int, _ meaning: String) -> PlannedKey {
         PlannedKey(
-            name, Syntax<[Endpoint]>.endpoints.form, example: "[\"0.0.0.0:\(port)\"]", postfix: service.map { "master.cf: \($0)" },
-            advice: "this version listens for smtp and health only; leave the key out", meaning)
+            name, Syntax<[Endpoint]>.endpoints.form, example: "[\"0.0.0.0:\(port)\"]", advice: "this version has no such service; leave the key out", meaning)
     }
 
-    static let syntax = Syntax<MailSystem.Listen>.section([smtp, health] + later) { section, findings in
-        MailSystem.Listen(smtp: section.value(smtp, &findings), health: section.value(health, &findings))
+    static let syntax = Syntax<MailSystem.Listen>.section([smtp, submission, submissions, health] + later) { section, findings in
+        MailSystem.Listen(
+            smtp: section.value(smtp, &findings), submission: section.value(submission, &findings), submissions: section.value(submissions, &findings),
+            health: section.value(health, &findings))
     }
 }
 

@@ -30,6 +30,8 @@ indirect enum Form: Sendable {
 struct Declaration: Sendable {
     enum Status: Sendable {
         case supported
+        /// Checked and rendered, but `serve` does not do it yet and refuses the manifest; the sentence says what to do until then.
+        case notServed(advice: String)
         /// Refused; the sentence says what to do.
         case planned(advice: String)
     }
@@ -49,7 +51,7 @@ struct Declaration: Sendable {
     let meaning: String
     let status: Status
 
-    var advice: String? { if case .planned(let advice) = status { advice } else { nil } }
+    var isPlanned: Bool { if case .planned = status { true } else { false } }
 }
 
 protocol Declared: Sendable {

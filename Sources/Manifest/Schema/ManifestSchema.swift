@@ -48,7 +48,6 @@ enum ManifestSchema {
         _ = section.optional(apiVersion, &findings)
         // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
         let hostname = section.optional(hostname, &findings) ?? Located(Domain(valid: "localhost"))
-        _ = section.value(tls, &findings)
         let users = section.optional(users, &findings)
         let aliases = section.optional(aliases, &findings)
         findings.knowsAllNames = (users != nil || section.position(of: Self.users) == nil) && (aliases != nil || section.position(of: Self.aliases) == nil)
@@ -62,6 +61,7 @@ enum ManifestSchema {
             addressExtension: addressExtension(section, &findings),
             networks: section.value(networks, &findings),
             relayhost: section.optional(relayhost, &findings),
+            tls: section.value(tls, &findings).value,
             limits: section.value(limits, &findings).value,
             mailboxes: section.value(mailboxes, &findings).value,
             listen: section.value(listen, &findings).value,
@@ -94,53 +94,93 @@ extension Syntax where Value == Character {
 }
 
 enum RelayhostKeys {
-    enum Security: String, CaseIterable, Sendable { case none }
-
-    private static let noLogins = "this version sends without a login; allow this server's address at the relay, and leave the key out"
+    private static let noLogins = "until it does, allow this server's address at the relay and leave the key out"
     static let host = Key(
         "host", .nextHop, isRequired: true, example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
         "The relay: `[host]:port` is this very host, `domain:port` stands for the hosts of its MX records.")
-    static let username = PlannedKey("username", Syntax<String>.text.form, postfix: "smtp_sasl_password_maps", advice: noLogins, "The name to log in with.")
-    static let password = PlannedKey(
-        "password", Secret.form, example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps", advice: noLogins, "The password to log in with.")
+    static let username = Key(
+        "username", .text, example: "example", postfix: "smtp_sasl_password_maps", notServed: noLogins, "The name to log in with; goes with `password`.")
+    static let password = Key(
+        "password", Secret.syntax, example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps", notServed: noLogins,
+        "The password to log in with, itself and not a hash of it.")
     static let tls = Key(
-        "tls", .choice(Security.self, planned: ["may": TLSKeys.noTLS, "encrypt": TLSKeys.noTLS]), default: "none", example: "none",
-        postfix: "smtp_tls_security_level", "Whether the connection to the relay is encrypted.")
+        "tls", .choice(MailSystem.TLSLevel.self, notServed: TLSKeys.notServed), defaultNote: "`tls.level`", example: "none",
+        postfix: "smtp_tls_policy_maps", "Whether the connection to the relay is encrypted.")
 
-    static let syntax = Syntax<NextHop>.either(
-        .nextHop,
-        orMapping: Syntax<NextHop?>.section([host, username, password, tls]) { section, findings in
-            _ = section.value(tls, &findings)
-            return section.optional(host, &findings)?.value
-        }.then { hop, _, _ in hop })
+    static let syntax = Syntax<MailSystem.Relayhost>.either(
+        Syntax<NextHop>.nextHop.then { hop, _, _ in MailSystem.Relayhost(hop: hop) },
+        orMapping: Syntax<MailSystem.Relayhost?>.section([host, username, password, tls]) { section, findings in
+            let hop = section.optional(host, &findings)?.value
+            let username = section.optional(username, &findings)
+            let password = section.optional(password, &findings)
+            let level = section.optional(tls, &findings)
+            switch (section.position(of: Self.username), section.position(of: Self.password)) {
+            case (let span?, nil): findings.error(.missingKey, "a login needs a password", at: span, hint: "add: password: {file: /run/secrets/relay}")
+            case (nil, let span?): findings.error(.missingKey, "a login needs a username", at: span, hint: "add: username: NAME")
+            default: break
+            }
+            return hop.map { MailSystem.Relayhost(hop: $0, username: username, password: password, tls: level) }
+        }.then { relayhost, _, _ in relayhost })
 }
 
 enum TLSKeys {
-    enum Level: String, CaseIterable, Sendable { case none }
+    private static let advice = "until it does, write none or leave the key out"
+    static let notServed: [MailSystem.TLSLevel: String] = [.may: advice, .encrypt: advice]
 
-    static let noTLS = "this version speaks in clear text only; write none, or leave the key out"
-    private static let remove = "this version speaks in clear text only; leave the key out"
     static let level = Key(
-        "level", .choice(Level.self, planned: ["may": noTLS, "encrypt": noTLS]), default: "none", example: "none",
+        "level", .choice(MailSystem.TLSLevel.self, notServed: notServed), default: "none", example: "none",
         postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections are encrypted: never, where possible, or always.")
-    static let certificate = PlannedKey(
-        "certificate", Syntax<String>.path.form, example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files", advice: remove,
-        "The server's certificate with its chain, in PEM.")
-    static let key = PlannedKey(
-        "key", Syntax<String>.path.form, example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", advice: remove,
-        "The certificate's private key, in PEM.")
-    static let certificates = PlannedKey(
-        "certificates", .anything("mapping from domain to certificate and key"),
-        example: "{example.net: {certificate: …, key: …}}", postfix: "tls_server_sni_maps", advice: remove,
-        "Certificates of single domains (SNI).")
+    static let certificate = Key(
+        "certificate", .path, example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files",
+        "The server's certificate with its chain, in PEM; goes with `key`.")
+    static let key = Key(
+        "key", .path, example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", "The certificate's private key, in PEM.")
+    static let certificates = Key(
+        "certificates", table, example: "{example.net: {certificate: /etc/valija/tls/net.pem, key: /etc/valija/tls/net-key.pem}}",
+        postfix: "tls_server_sni_maps", "Certificates for single names that a client may ask for (SNI).")
 
-    static let syntax = Syntax<Level>.section([level, certificate, key, certificates]) { section, findings in section.value(level, &findings).value }
+    private static let unreadable = MailSystem.Certificate(chain: Located(""), key: Located(""))
+    private static let pair = Syntax<MailSystem.Certificate?>.section([certificate, key]) { section, findings in
+        if section.position(of: certificate) == nil, section.position(of: key) == nil {
+            findings.error(.missingKey, "a certificate and its key are needed here", at: section.span, hint: "{certificate: PATH, key: PATH}")
+        }
+        return certificate(of: section, &findings)?.value
+    }.then { pair, _, _ in pair }
+    private static let table = Syntax<[(name: Located<Domain>, entry: MailSystem.Certificate)]>
+        .table(of: .domain, key: \.key, orElse: unreadable, pair)
+        .then { table, _, _ in table.map { (domain: $0.name, certificate: $0.entry) } }
+
+    static let syntax = Syntax<MailSystem.TLS>.section([level, certificate, key, certificates]) { section, findings in
+        let level = section.value(level, &findings)
+        let own = certificate(of: section, &findings)
+        let others = section.optional(certificates, &findings)?.value ?? []
+        if level.value == .none, let span = section.position(of: certificate) ?? section.position(of: certificates) {
+            findings.warning(.noEffect, "a certificate has no effect without encryption", at: span, hint: "add: level: may")
+        }
+        if level.value != .none, own == nil, !findings.hasErrors {
+            findings.warning(
+                .noCertificate, "without a certificate nothing that comes in can be encrypted", at: level.span, hint: "add certificate and key")
+        }
+        return MailSystem.TLS(level: level, certificate: own, certificates: others)
+    }
+
+    private static func certificate(of section: Section, _ findings: inout Findings) -> Located<MailSystem.Certificate>? {
+        let chain = section.optional(certificate, &findings)
+        let key = section.optional(key, &findings)
+        switch (section.position(of: certificate), section.position(of: Self.key)) {
+        case (let span?, nil): findings.error(.missingKey, "a certificate needs its key", at: span, hint: "add: key: PATH")
+        case (nil, let span?): findings.error(.missingKey, "a key needs its certificate", at: span, hint: "add: certificate: PATH")
+        default: break
+        }
+        guard let chain, let key else { return nil }
+        return Located(MailSystem.Certificate(chain: chain, key: key), at: chain.position)
+    }
 }
 
 enum LimitKeys {
     /// Above what a person means; a number that large is a slip.
     private static let counts = 1...1_000_000
-    private static let noRates = "this version does not count per unit of time; leave the key out"
+    private static let noRates = "until it does, leave the key out"
 
     static let messageSize = Key(
         "message_size", .size(from: 1), default: "10240000", example: "25MiB", postfix: "message_size_limit",
@@ -154,14 +194,14 @@ enum LimitKeys {
     static let connections = Key(
         "connections_per_client", .integer(counts), default: "50", example: "20", postfix: "smtpd_client_connection_count_limit",
         "Connections that one address may hold open at a time.")
-    static let connectionRate = PlannedKey(
-        "connection_rate", Syntax<Int>.integer(counts).form, example: "60", postfix: "smtpd_client_connection_rate_limit", advice: noRates,
+    static let connectionRate = Key(
+        "connection_rate", .integer(counts), defaultNote: "no limit", example: "60", postfix: "smtpd_client_connection_rate_limit", notServed: noRates,
         "Connections that one address may open in a minute.")
-    static let messageRate = PlannedKey(
-        "message_rate", Syntax<Int>.integer(counts).form, example: "100", postfix: "smtpd_client_message_rate_limit", advice: noRates,
+    static let messageRate = Key(
+        "message_rate", .integer(counts), defaultNote: "no limit", example: "100", postfix: "smtpd_client_message_rate_limit", notServed: noRates,
         "Messages that one address may send in a minute.")
-    static let recipientRate = PlannedKey(
-        "recipient_rate", Syntax<Int>.integer(counts).form, example: "500", postfix: "smtpd_client_recipient_rate_limit", advice: noRates,
+    static let recipientRate = Key(
+        "recipient_rate", .integer(counts), defaultNote: "no limit", example: "500", postfix: "smtpd_client_recipient_rate_limit", notServed: noRates,
         "Recipients that one address may name in a minute.")
 
     static let syntax = Syntax<MailSystem.Limits>.section([
@@ -169,7 +209,9 @@ enum LimitKeys {
     ]) { section, findings in
         MailSystem.Limits(
             messageSize: section.value(messageSize, &findings), mailboxSize: section.value(mailboxSize, &findings),
-            recipientsPerMessage: section.value(recipients, &findings), connectionsPerClient: section.value(connections, &findings))
+            recipientsPerMessage: section.value(recipients, &findings), connectionsPerClient: section.value(connections, &findings),
+            connectionRate: section.optional(connectionRate, &findings), messageRate: section.optional(messageRate, &findings),
+            recipientRate: section.optional(recipientRate, &findings))
     }
 }
 
@@ -226,15 +268,12 @@ enum RetryKeys {
 }
 
 enum LoggingKeys {
-    enum Format: String, CaseIterable, Sendable { case json }
-
     static let level = Key("level", .choice(MailSystem.Logging.Level.self), default: "info", example: "debug", "The least important events that are logged.")
     static let format = Key(
-        "format", .choice(Format.self, planned: ["text": "this version writes JSON lines; write json, or leave the key out"]), default: "json",
+        "format", .choice(MailSystem.Logging.Format.self, notServed: [.text: "until it does, write json or leave the key out"]), default: "json",
         example: "json", postfix: "maillog_file", "How a log line is written.")
 
     static let syntax = Syntax<MailSystem.Logging>.section([level, format]) { section, findings in
-        _ = section.value(format, &findings)
-        return MailSystem.Logging(level: section.value(level, &findings))
+        MailSystem.Logging(level: section.value(level, &findings), format: section.value(format, &findings))
     }
 }

@@ -49,32 +49,77 @@ extension Syntax where Value == String {
 }
 
 extension Syntax where Value == MailSystem.Target {
+    /// Of a virtual address or a forward: mail goes on to other addresses.
     static var target: Syntax {
         let word = Word(
             name: "target", noun: "a target", forms: "a target is a user, an alias or a whole address",
             json: [("type", .array([.string("string"), .string("number")])), ("pattern", .string("^[^/|:]"))])
         return .word(word, isText: true) { text throws(Flaw) in
-            try refusePlanned(text)
-            if text.contains("@") {
-                guard let address = Address(text) else { throw Flaw("\(quoted(text)) is not an address", hint: listHint(text)) }
-                return .address(address)
+            if text.hasPrefix("/") || command(text) != nil || includedFile(text) != nil {
+                throw Flaw("only an alias may lead to a file or a command", hint: "put \(quoted(text)) under aliases, and name that alias here")
             }
-            guard let bare = BareAddress(text), bare.localPart == text else {
-                throw Flaw("\(quoted(text)) is neither a name nor an address", hint: listHint(text))
-            }
-            return .name(text)
+            return try mailTarget(text)
         }
     }
 
-    private static func refusePlanned(_ text: String) throws(Flaw) {
-        let advice = "for now a target is a user, an alias or an address; take it out"
-        if text.hasPrefix("/") { throw Flaw("delivery to a file is not supported yet", code: .notSupportedYet, hint: advice) }
-        if text.hasPrefix("|") || text.hasPrefix("\"|") {
-            throw Flaw("delivery to a command is not supported yet", code: .notSupportedYet, hint: advice)
+    /// Of an alias: what aliases(5) allows.
+    static var aliasTarget: Syntax {
+        let word = Word(
+            name: "alias target", noun: "a target",
+            forms: "a target is a user, an alias, a whole address, a file (/path), a command (\"|command\") or a list in a file (\":include:/path\")",
+            json: [("type", .array([.string("string"), .string("number")]))])
+        return Syntax<MailSystem.Target>.word(word, isText: true) { text throws(Flaw) in
+            if text.hasPrefix("/") { return .file(try path(text)) }
+            if let command = command(text) {
+                guard !command.isEmpty else { throw Flaw("the command is empty") }
+                return .command(try printable(command))
+            }
+            if let file = includedFile(text) {
+                guard file.hasPrefix("/") else { throw Flaw("the list's path must begin with /", hint: "\":include:/etc/valija/list\"") }
+                return .include(try path(file))
+            }
+            return try mailTarget(text)
+        }.then { target, node, findings in
+            let span = node.span
+            switch target {
+            case .name, .address: break
+            case .file: findings.notServed("delivery to a file", at: span, "for now name a user who keeps the mail")
+            case .command: findings.notServed("delivery to a command", at: span, "for now take it out")
+            case .include: findings.notServed("a list in a file", at: span, "for now write its targets here")
+            }
+            return target
         }
-        if lowercasedASCII(text).hasPrefix(":include:") {
-            throw Flaw("targets from a file (:include:) are not supported yet", code: .notSupportedYet, hint: "for now write the targets out as a list")
+    }
+
+    private static func mailTarget(_ text: String) throws(Flaw) -> MailSystem.Target {
+        if text.contains("@") {
+            guard let address = Address(text) else { throw Flaw("\(quoted(text)) is not an address", hint: listHint(text)) }
+            return .address(address)
         }
+        guard let bare = BareAddress(text), bare.localPart == text else {
+            throw Flaw("\(quoted(text)) is neither a name nor an address", hint: listHint(text))
+        }
+        return .name(text)
+    }
+
+    /// `|command`, or with quotes around all of it as in an aliases(5) file; nil if it is none.
+    private static func command(_ text: String) -> String? {
+        if text.hasPrefix("|") { return String(text.dropFirst()) }
+        return text.hasPrefix("\"|") && text.hasSuffix("\"") && text.count > 2 ? String(text.dropFirst(2).dropLast()) : nil
+    }
+
+    private static func includedFile(_ text: String) -> String? {
+        lowercasedASCII(text).hasPrefix(":include:") ? String(text.dropFirst(9)) : nil
+    }
+
+    private static func path(_ text: String) throws(Flaw) -> String {
+        guard !text.hasSuffix("/") else { throw Flaw("\(quoted(text)) is a directory", hint: "name a file; a Maildir is what a user has") }
+        return try printable(text)
+    }
+
+    private static func printable(_ text: String) throws(Flaw) -> String {
+        guard text.unicodeScalars.allSatisfy(isPrintable) else { throw Flaw("\(quoted(text)) contains a control character") }
+        return text
     }
 
     /// aliases(5) separates by commas what is a list here.
@@ -82,4 +127,16 @@ extension Syntax where Value == MailSystem.Target {
         let parts = text.split { $0 == "," || $0 == " " }
         return parts.count > 1 ? "for several targets write a list: [\(parts.joined(separator: ", "))]" : nil
     }
+}
+
+extension Syntax where Value == Address {
+    static var address: Syntax { .word(
+        Word(name: "address", noun: "a mail address", forms: "a whole address: sales@example.org", json: [("type", .string("string")), ("format", .string("idn-email"))]),
+        isText: true
+    ) { text throws(Flaw) in
+        guard let address = Address(text) else {
+            throw Flaw("\(quoted(text)) is not a whole address", hint: text.contains("@") ? nil : "write it with its domain: \(text)@example.org")
+        }
+        return address
+    } }
 }

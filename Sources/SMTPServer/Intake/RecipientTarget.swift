@@ -10,6 +10,7 @@ extension RecipientTarget {
         switch destination {
         case .mailbox(let user): self = .mailbox(user: user, address: Address(localPart: user, domain: origin))
         case .remote(let address): self = .remote(address)
+        case .file, .command, .list: preconditionFailure("a manifest that delivers to files or commands is not served")
         }
     }
 }
