@@ -55,7 +55,9 @@ struct Outcome {
 }
 
 /// Runs a program to its end. Status 127: there is no such program.
-func run(_ command: String...) -> Outcome {
+func run(_ command: String...) -> Outcome { runArguments(command) }
+
+func runArguments(_ command: [String]) -> Outcome {
     var ends: [Int32] = [0, 0]
     guard pipe(&ends) == 0 else { return Outcome(status: -1, output: "pipe: \(errno)") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
