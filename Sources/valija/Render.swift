@@ -11,7 +11,8 @@ struct Render: ParsableCommand {
         abstract: "Write the equivalent Postfix configuration.",
         discussion: """
             Writes main.cf, master.cf and the tables that the manifest needs. The same manifest gives the same bytes. What \
-            Postfix does not do of the manifest is said on standard error and at the end of main.cf.
+            Postfix does not do of the manifest is said on standard error and in the file NOTES, with what is to be done \
+            before Postfix starts.
 
             Exit 0: written; 1: the manifest is not valid, or a file that valija did not write is in the way; 64: the command line is \
             wrong; 73, 74: the directory or a file could not be written.
@@ -22,6 +23,17 @@ struct Render: ParsableCommand {
 
     @Option(name: .shortAndLong, help: ArgumentHelp("Where the files go; - prints them.", valueName: "dir"))
     var output: String
+
+    @Option(help: ArgumentHelp(
+        "Who the users are to Postfix: accounts of the system (unix), or entries of a table (virtual).", valueName: "unix|virtual"))
+    var accounts = RenderOptions.Accounts.unix
+
+    @Option(help: ArgumentHelp(
+        "The type of the tables. texthash needs no postmap; for lmdb and hash the rendered Makefile runs it.", valueName: "texthash|lmdb|hash"))
+    var maps = RenderOptions.Maps.texthash
+
+    @Option(help: ArgumentHelp("Whose the mailboxes are with --accounts virtual.", valueName: "uid:gid"))
+    var owner = RenderOptions().owner
 
     @Flag(help: "Replace files that valija did not write.")
     var force = false
@@ -35,7 +47,7 @@ struct Render: ParsableCommand {
             complain(result.summary(file: name))
             throw ExitCode(ExitStatus.failure.rawValue)
         }
-        let rendering = Rendering(system)
+        let rendering = Rendering(system, options: RenderOptions(accounts: accounts, maps: maps, owner: owner))
         for note in rendering.notes {
             let place = note.position.map { "\($0.line):\($0.column):" } ?? ""
             complain("\(name):\(place) note: \(note.path): \(note.text)")
@@ -50,7 +62,7 @@ struct Render: ParsableCommand {
             throw ExitCode(explain(error).rawValue)
         }
         print("\(output): \(rendering.files.map(\.name).joined(separator: ", "))")
-        if rendering.files.contains(where: { $0.name == "aliases" }) { print("next: postalias \(output)/aliases") }
+        if !rendering.steps.isEmpty { print("next: \(output)/NOTES says what is to be done before Postfix starts") }
     }
 
     private func explain(_ failure: OutputDirectory.Failure) -> ExitStatus {
@@ -66,4 +78,18 @@ struct Render: ParsableCommand {
             return .ioError
         }
     }
+}
+
+extension RenderOptions.Accounts: ExpressibleByArgument {}
+extension RenderOptions.Maps: ExpressibleByArgument {}
+
+/// `uid:gid`, both numbers. Never root: virtual(8) would write as it.
+extension RenderOptions.Owner: ExpressibleByArgument {
+    package init?(argument: String) {
+        let parts = argument.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) ?? 0 }
+        guard parts.count == 2, !parts.contains(0) else { return nil }
+        self.init(user: parts[0], group: parts[1])
+    }
+
+    package var defaultValueDescription: String { "\(user):\(group)" }
 }

@@ -29,6 +29,9 @@ func line(_ number: Int) -> SourcePosition { SourcePosition(line: number, column
 
 func target(_ text: String) -> MailSystem.Target { Address(text).map { .address($0) } ?? .name(text) }
 
+/// What an alias may lead to besides.
+func delivery(_ number: Int, _ target: MailSystem.Target) -> Located<MailSystem.Target> { Located(target, at: line(number)) }
+
 func alias(_ name: String, _ number: Int, _ targets: String...) -> MailSystem.Alias {
     MailSystem.Alias(name: Located(name, at: line(number)), targets: targets.map { Located(target($0), at: line(number)) })
 }
@@ -59,6 +62,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("forwards", forwards),
     ("awkward-names", awkwardNames),
     ("mutual-forwards", mutualForwards),
+    ("deliveries", deliveries),
 ]
 
 /// A small company: one canonical domain, two virtual ones, a provider's relay, mbox.
@@ -180,4 +184,20 @@ private let mutualForwards = MailSystem.with {
     ]
     $0.aliases = [alias("team", 20, "carol", "dave"), alias("postmaster", 21, "team")]
     $0.addressExtension = Located("+", at: line(23))
+}
+
+/// Aliases that lead to files, commands and lists, alone and with people; names with quotes, spaces and commas.
+private let deliveries = MailSystem.with {
+    $0.domains = [domain("example.org", 5), domain("example.net", 6)]
+    $0.users = [user("alice", 8)]
+    $0.aliases = [
+        MailSystem.Alias(name: Located("log", at: line(10)), targets: [delivery(10, .file("/var/mail/vacation.log"))]),
+        MailSystem.Alias(
+            name: Located("tickets", at: line(11)), targets: [Located(target("alice"), at: line(11)), delivery(11, .command("/usr/bin/tickets --queue \"a, b\" \\$HOME"))]),
+        MailSystem.Alias(
+            name: Located("list", at: line(12)), targets: [delivery(12, .include("/etc/valija/list")), delivery(12, .include("/etc/valija/the other, list"))]),
+        MailSystem.Alias(name: Located("odd", at: line(13)), targets: [delivery(13, .file("/srv/a \"b\" c")), delivery(13, .file("/dev/null"))]),
+        alias("postmaster", 14, "alice"),
+    ]
+    $0.addressExtension = Located("+", at: line(16))
 }

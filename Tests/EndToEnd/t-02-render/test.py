@@ -9,9 +9,9 @@ MYDOM = pathlib.Path(__file__).parent / "mydom.yaml"
 EXAMPLES = [*sorted((ROOT / "examples").glob("*.yaml")), MYDOM]
 
 
-def render(example):
-    out = SCRATCH / example.stem
-    done = run(BINARY, "render", example, "-o", out)
+def render(example, *options):
+    out = SCRATCH / "-".join([example.stem, *options])
+    done = run(BINARY, "render", example, "-o", out, *options)
     assert done.returncode == 0, f"{example.name}: {done.returncode}\n{done.out}"
     for file in ("main.cf", "master.cf"):
         assert (out / file).exists(), f"{example.name}: no {file}"
@@ -46,6 +46,46 @@ def _():
         done = run("postfix", "-c", out, "check")
         complaints = [line for line in done.out.splitlines() if str(out) in line or "fatal" in line or "unused parameter" in line]
         assert done.returncode == 0 and not complaints, done.out
+
+
+@test("postmap finds a user in the tables of each type, and make has nothing to say")
+def _():
+    for maps in ("texthash", "lmdb", "hash"):
+        out = render(MYDOM, "--accounts", "virtual", "--maps", maps)
+        settings(out)
+        if maps != "texthash":
+            done = run("make", "--silent", "-C", out)
+            assert done.returncode == 0 and not done.out, done.out
+        done = run("postmap", "-c", out, "-q", "aca@mydom.com", f"{maps}:{out}/virtual_mailboxes")
+        assert done.out.strip() in ("aca", "aca/"), done.out
+
+
+@test("systemd takes the accounts and directories of the users")
+def _():
+    manifest = SCRATCH / "accounts.yaml"
+    manifest.write_text("""apiVersion: valija/v1
+hostname: mx.example.org
+domains: {example.org: }
+users: {alice: {name: 'Alice "A" Example: 100%'}, Bob: }
+mailboxes: {directory: /srv/mail/of us}
+""")
+    out, root = render(manifest), SCRATCH / "root"
+    (root / "srv/mail/of us").mkdir(parents=True)
+    (root / "etc").mkdir()
+    for command in (["systemd-sysusers", f"--root={root}", out / "sysusers.conf"],
+                    ["systemd-tmpfiles", "--create", f"--root={root}", out / "tmpfiles.conf"]):
+        done = run(*command)
+        assert done.returncode == 0, done.out
+    accounts = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
+    assert [(a[0], a[4]) for a in accounts if a[0] in ("alice", "bob")] == [("alice", 'Alice "A" Example  100%'), ("bob", "")], accounts
+    assert {d.name: d.stat().st_mode & 0o777 for d in (root / "srv/mail/of us").iterdir()} == {"alice": 0o700, "bob": 0o700}
+
+
+@test("an owner that is root or no number is refused")
+def _():
+    for owner in ("0:0", "1000", "1000:", "mail:mail", "-1:5", "1:2:3"):
+        done = run(BINARY, "render", MYDOM, "-o", SCRATCH / "owned", f"--owner={owner}")
+        assert done.returncode == 64 and not (SCRATCH / "owned").exists(), (owner, done.out)
 
 
 @test("the rendered settings say what the manifest says")

@@ -1,0 +1,71 @@
+// A look-up table of Postfix and its file: postmap(1)'s syntax (`key value`) or, for aliases that postalias(1) makes,
+// aliases(5)'s (`key: value`). Keys compare without case: postmap, postalias and texthash fold them.
+
+internal import MailSyntax
+
+struct Table {
+    /// The raw value is the name of the file.
+    enum Name: String, CaseIterable, Sendable {
+        case aliases, virtual, transport
+        case mailboxes = "virtual_mailboxes"
+        case mailboxTransport = "mailbox_transport"
+        case relayRecipients = "relay_recipients"
+        case localRecipients = "local_recipients"
+    }
+
+    enum Line {
+        case comment(String)
+        case record(key: String, value: String)
+    }
+
+    let name: Name
+    private(set) var lines: [Line] = []
+
+    init(_ name: Name) { self.name = name }
+
+    var isEmpty: Bool { lines.isEmpty }
+
+    mutating func comment(_ text: String) { lines.append(.comment(text)) }
+
+    mutating func add(_ key: String, _ value: String) { lines.append(.record(key: key, value: value)) }
+}
+
+extension RenderPlan {
+    /// How main.cf names the table. `$config_directory` lets the files be anywhere.
+    func reference(_ name: Table.Name) -> String { "\(options.maps.rawValue):$config_directory/\(name.rawValue)" }
+
+    func file(_ table: Table) -> RenderedFile {
+        var text = header
+        let isAliases = table.name == .aliases && usesAliasSyntax
+        for line in table.lines {
+            switch line {
+            case .comment(let comment): text += "\n# \(comment)\n"
+            case .record(let key, let value): text += isAliases ? "\(aliasName(key)): \(value)\n" : "\(key)\t\(value)\n"
+            }
+        }
+        return RenderedFile(name: table.name.rawValue, content: text)
+    }
+
+    /// postalias(1) reads aliases(5); texthash reads postmap's syntax whatever the table is for.
+    var usesAliasSyntax: Bool { options.maps != .texthash }
+
+    /// True if Postfix would take a line with this key for a comment. aliases(5) has quotes against that, postmap(1) has not.
+    func isComment(_ key: String, in name: Table.Name) -> Bool { key.hasPrefix("#") && !(name == .aliases && usesAliasSyntax) }
+
+    /// A name of a manifest is a Dot-string, and of what that may hold only `#` means something to aliases(5).
+    private func aliasName(_ name: String) -> String { name.contains("#") ? "\"\(name)\"" : name }
+
+    /// Makes every table that is not read as it is.
+    func makefile(_ tables: [Table]) -> RenderedFile {
+        let suffix = options.maps == .hash ? "db" : "lmdb"
+        var text = header + "# Makes the tables that Postfix reads of those that are text; to be run after each render.\n\n"
+        text += "all: \(tables.map { "\($0.name.rawValue).\(suffix)" }.joined(separator: " "))\n"
+        for table in tables { text += "\n\(table.name.rawValue).\(suffix): \(table.name.rawValue)\n\t\(makeCommand(table))\n" }
+        return RenderedFile(name: "Makefile", content: text)
+    }
+
+    /// Run in the directory of the files.
+    func makeCommand(_ table: Table) -> String {
+        "\(table.name == .aliases ? "postalias" : "postmap") -c . \(options.maps.rawValue):\(table.name.rawValue)"
+    }
+}
