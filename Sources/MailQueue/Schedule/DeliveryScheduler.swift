@@ -229,11 +229,13 @@ package final class DeliveryScheduler: Sendable {
                 }
             }
         }
-        state.withLockedValue { state in
+        let isFull = state.withLockedValue { state in
             state.active.batchEnded(batch.place)
             state.tasks[number] = nil
+            return state.active.fillsBatch(batch.place)
         }
-        dispatch()
+        // What came while a batch was under way gathers as well, or every batch but the first would be a small one.
+        if isFull { dispatch() } else { dispatchSoon() }
         loadIfDue()
     }
 
