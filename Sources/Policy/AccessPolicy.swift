@@ -1,22 +1,25 @@
-// May this client send to this recipient? Pure: facts of the client and the router's answer in, a decision with the
-// manifest line that made it out. Replies are worded as Postfix words them, for the scripts that read them.
+// May this client send as this sender, and to this recipient? Pure: facts of the client and the router's answer in, a
+// decision with the manifest line that made it out. Replies are worded as Postfix words them, for the scripts that read them.
 //
-// Mail for our domains is taken from everyone; mail for elsewhere from clients in `networks` and from the
-// appliance's own socket alone. There is no other way through `decide`, so there is no open relay by construction.
+// Mail for our domains is taken from everyone; mail for elsewhere from clients in `networks`, from users who are logged in,
+// and from the appliance's own socket alone. There is no other way through `decide`, so there is no open relay by construction.
 
 package import MailSyntax
 package import Routing
 
 /// What is known of who is asking.
 package struct ClientFacts: Hashable, Sendable {
-    /// Nil: the client has no IP address.
+    /// Nil: the client has no IP address, and is in no network.
     package var address: IPAddress?
     /// Came over the appliance's own Unix socket, which only users of this host can reach.
     package var isLocalProcess: Bool
+    /// The user who is logged in.
+    package var login: String?
 
-    package init(address: IPAddress?, isLocalProcess: Bool = false) {
+    package init(address: IPAddress?, isLocalProcess: Bool = false, login: String? = nil) {
         self.address = address
         self.isLocalProcess = isLocalProcess
+        self.login = login
     }
 }
 
@@ -24,6 +27,14 @@ package enum Decision: Hashable, Sendable {
     /// Never empty.
     case accept([Destination], rule: Rule)
     case refuse(Reply, rule: Rule)
+
+    /// What RCPT is answered.
+    package var reply: Reply {
+        switch self {
+        case .accept: Reply(250, EnhancedCode(2, 1, 5), "Ok")
+        case .refuse(let reply, _): reply
+        }
+    }
 }
 
 package struct AccessPolicy: Sendable {
@@ -34,42 +45,104 @@ package struct AccessPolicy: Sendable {
         package var networks: [Network]
         /// Where the manifest sets them; nil: the default.
         package var networksLine: Int?
+        package var sendAs: [SendAs]
 
-        package init(manifest: String, networks: [Network], networksLine: Int? = nil) {
+        package init(manifest: String, networks: [Network], networksLine: Int? = nil, sendAs: [SendAs] = []) {
             self.manifest = manifest
             self.networks = networks
             self.networksLine = networksLine
+            self.sendAs = sendAs
+        }
+    }
+
+    /// A sender address that a user may use though it does not lead to that user alone.
+    package struct SendAs: Sendable {
+        package var user: String
+        package var address: Address
+        package var line: Int?
+
+        package init(user: String, address: Address, line: Int? = nil) {
+            self.user = user
+            self.address = address
+            self.line = line
         }
     }
 
     private let router: Router
     private let networks: [Network]
     private let networksRule: Rule
+    private let sendAs: [Permission: Rule]
+
+    private struct Permission: Hashable {
+        /// In lower case.
+        let user: String
+        let address: Address
+    }
 
     package init(_ configuration: Configuration, router: Router) {
         self.router = router
         networks = configuration.networks
         networksRule = configuration.networksLine.map { "\(configuration.manifest):\($0) networks" } ?? "default networks"
+        sendAs = Dictionary(
+            configuration.sendAs.map { entry in
+                let path = "users.\(entry.user).send_as"
+                let rule = entry.line.map { "\(configuration.manifest):\($0) \(path)" } ?? "default \(path)"
+                return (Permission(user: lowercasedASCII(entry.user), address: entry.address), rule)
+            }, uniquingKeysWith: { first, _ in first })
     }
 
-    package func mayRelay(_ client: ClientFacts) -> Bool {
-        if client.isLocalProcess { return true }
-        guard let address = client.address else { return false }
-        return networks.contains { $0.contains(address) }
+    package func mayRelay(_ client: ClientFacts) -> Bool { relayRule(client) != nil }
+
+    /// What lets the client send to elsewhere; nil: nothing does.
+    private func relayRule(_ client: ClientFacts) -> Rule? {
+        if client.isLocalProcess { return localProcessRule }
+        if let address = client.address, networks.contains(where: { $0.contains(address) }) { return networksRule }
+        return client.login.map { router.rule(ofUser: $0) ?? networksRule }
+    }
+
+    /// The answer to MAIL. `sender` nil is `<>`, which reports and automatic answers have, and which everyone may use.
+    package func answer(sender: Address?, client: ClientFacts, trace: Trace? = nil) -> (reply: Reply, rule: Rule?) {
+        let accepted = Reply(250, EnhancedCode(2, 1, 0), "Ok")
+        guard let login = client.login, let sender else {
+            trace?.note(.sender, sender?.description ?? "<>", client.login == nil ? "is not checked without a login" : "is every user's to use")
+            return (accepted, nil)
+        }
+        let owner = router.owner(of: sender)
+        if let owner, lowercasedASCII(owner) == lowercasedASCII(login) {
+            let rule = router.rule(ofUser: owner)
+            trace?.note(.sender, sender.description, "leads to \(owner) alone, who is logged in", rule: rule)
+            return (accepted, rule)
+        }
+        if let rule = sendAsRule(lowercasedASCII(login), sender) {
+            trace?.note(.sender, sender.description, "is among the addresses that \(login) may send as", rule: rule)
+            return (accepted, rule)
+        }
+        let rule = router.rule(ofUser: login)
+        trace?.note(
+            .sender, sender.description, "\(owner.map { "leads to \($0)" } ?? "leads to no user alone"), and \(login) may not send as it", rule: rule)
+        return (Reply(553, EnhancedCode(5, 7, 1), "<\(sender)>: Sender address rejected: not owned by user \(login)"), rule)
+    }
+
+    /// By the address, then by the address without its extension, as recipients are looked up.
+    private func sendAsRule(_ user: String, _ sender: Address) -> Rule? {
+        if sendAs.isEmpty { return nil }
+        if let rule = sendAs[Permission(user: user, address: sender)] { return rule }
+        return router.withoutExtension(sender).flatMap { sendAs[Permission(user: user, address: $0)] }
     }
 
     /// The answer to RCPT.
-    package func decide(recipient: Address, client: ClientFacts) -> Decision {
-        switch router.route(recipient) {
-        case .deliver(let destinations, let rule): .accept(destinations, rule: rule)
-        case .relay(let address, let rule): .accept([.remote(address)], rule: rule)
-        case .unknown(let rule): .refuse(unknownUser(recipient), rule: rule)
+    package func decide(recipient: Address, client: ClientFacts, trace: Trace? = nil) -> Decision {
+        switch router.route(recipient, trace: trace) {
+        case .deliver(let destinations, let rule): return .accept(destinations, rule: rule)
+        case .relay(let address, let rule): return .accept([.remote(address)], rule: rule)
+        case .unknown(let rule): return .refuse(unknownUser(recipient), rule: rule)
         case .outside(let address):
-            if mayRelay(client) {
-                .accept([.remote(address)], rule: client.isLocalProcess ? localProcessRule : networksRule)
-            } else {
-                .refuse(Reply(554, EnhancedCode(5, 7, 1), "<\(recipient)>: Relay access denied"), rule: networksRule)
+            guard let rule = relayRule(client) else {
+                trace?.note(.relaying, address.domain.text, "is not for this client to send to", rule: networksRule)
+                return .refuse(Reply(554, EnhancedCode(5, 7, 1), "<\(recipient)>: Relay access denied"), rule: networksRule)
             }
+            trace?.note(.remote, address.description, "is passed on, as this client may send to anywhere", rule: rule)
+            return .accept([.remote(address)], rule: rule)
         }
     }
 
@@ -89,6 +162,21 @@ package struct AccessPolicy: Sendable {
         case .local, .outside: "local recipient table"
         }
         return Reply(550, EnhancedCode(5, 1, 1), "<\(recipient)>: Recipient address rejected: User unknown in \(table)")
+    }
+}
+
+extension AccessPolicy {
+    /// Notes who is asking, and whether they may send to anywhere.
+    package func note(_ client: ClientFacts, in trace: Trace) {
+        if let address = client.address {
+            let network = networks.first { $0.contains(address) }
+            trace.note(.client, address.description, network.map { "is in networks, by \($0)" } ?? "is in none of the networks", rule: networksRule)
+        } else if client.isLocalProcess {
+            trace.note(.client, "a process of this host", "may send to anywhere", rule: localProcessRule)
+        } else {
+            trace.note(.client, "a stranger", "is in none of the networks", rule: networksRule)
+        }
+        if let login = client.login { trace.note(.login, login, "is logged in, and may send to anywhere", rule: router.rule(ofUser: login)) }
     }
 }
 

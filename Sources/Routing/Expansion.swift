@@ -7,6 +7,9 @@ internal import MailSyntax
 
 struct Expansion {
     private let tables: RoutingTables
+    /// False: a user is where a way ends, whatever that user forwards.
+    private let followsForwards: Bool
+    private let trace: Trace?
     private var destinations: [Destination] = []
     private var mailboxes: Set<Int> = []
     private var remotes: Set<Address> = []
@@ -22,9 +25,14 @@ struct Expansion {
         var next = 0
     }
 
-    init(of tables: RoutingTables) { self.tables = tables }
+    init(of tables: RoutingTables, followsForwards: Bool = true, trace: Trace? = nil) {
+        self.tables = tables
+        self.followsForwards = followsForwards
+        self.trace = trace
+    }
 
     mutating func expand(_ match: Match) -> [Destination] {
+        let depth = trace?.depth ?? 0
         enter(match)
         while let last = open.indices.last {
             guard open[last].next < open[last].targets.count else {
@@ -33,14 +41,16 @@ struct Expansion {
             }
             let target = open[last].targets[open[last].next]
             open[last].next += 1
+            trace?.depth = depth + open.count
             switch target {
-            case .name(let name): enter(tables.match(name: name))
-            case .address(let address): enter(tables.match(address), for: address)
-            case .file(let path): add(.file(path))
-            case .command(let command): add(.command(command))
-            case .include(let path): add(.list(file: path))
+            case .name(let name): enter(tables.match(name: name, trace))
+            case .address(let address): enter(tables.match(address, trace), for: address)
+            case .file(let path): add(.file(path), as: .file, path, "gets it appended")
+            case .command(let command): add(.command(command), as: .command, command, "gets it on its standard input")
+            case .include(let path): add(.list(file: path), as: .list, path, "lists the targets that get it")
             }
         }
+        trace?.depth = depth
         return destinations
     }
 
@@ -56,10 +66,13 @@ struct Expansion {
                 push(match, tables.aliases[number].targets)
             }
         case .virtual(let domain, let entry):
-            guard case .virtual(let entries, let catchAll) = tables.domains[domain].kind else { return }
-            push(match, (entry.map { entries[$0] } ?? catchAll)?.targets ?? [])
+            push(match, tables.targets(ofVirtual: entry, in: domain))
         case .relay, .outside:
-            if let address, remotes.insert(address).inserted { destinations.append(.remote(address)) }
+            guard let address else { return }
+            if case .relay = match { trace?.note(match, in: tables) }
+            let isNew = remotes.insert(address).inserted
+            if isNew { destinations.append(.remote(address)) }
+            trace?.note(.remote, address.description, isNew ? "is passed on" : "gets one copy only")
         case .nobody:
             break
         }
@@ -67,22 +80,31 @@ struct Expansion {
 
     private mutating func enter(user number: Int) {
         let user = tables.users[number]
-        if user.forward.isEmpty || user.keepsCopy { addMailbox(of: number) }
-        guard !user.forward.isEmpty else { return }
+        guard followsForwards, !user.forward.isEmpty else { return addMailbox(of: number) }
         // A forward that leads back to its own user means the mailbox, as `.forward` files do.
-        if states[.user(number)] == .open { addMailbox(of: number) } else { push(.user(number), user.forward) }
+        let leadsBack = states[.user(number)] == .open
+        if !leadsBack { push(.user(number), user.forward) }
+        if leadsBack || user.keepsCopy { addMailbox(of: number) }
     }
 
     private mutating func addMailbox(of number: Int) {
-        if mailboxes.insert(number).inserted { destinations.append(.mailbox(user: tables.users[number].name)) }
+        let isNew = mailboxes.insert(number).inserted
+        if isNew { destinations.append(.mailbox(user: tables.users[number].name)) }
+        trace?.note(.mailbox, tables.users[number].name, isNew ? "gets it in the mailbox" : "gets one copy only", rule: tables.rule(of: .user(number)))
     }
 
-    private mutating func add(_ other: Destination) {
-        if others.insert(other).inserted { destinations.append(other) }
+    private mutating func add(_ other: Destination, as kind: Trace.Kind, _ subject: String, _ outcome: String) {
+        let isNew = others.insert(other).inserted
+        if isNew { destinations.append(other) }
+        trace?.note(kind, subject, isNew ? outcome : "gets one copy only")
     }
 
     private mutating func push(_ match: Match, _ targets: [Router.Target]) {
-        guard states[match] == nil else { return }
+        guard states[match] == nil else {
+            trace?.note(.again, tables.name(of: match), "has been followed already")
+            return
+        }
+        trace?.note(match, in: tables)
         states[match] = .open
         open.append(Frame(match: match, targets: targets))
     }

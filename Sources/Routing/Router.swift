@@ -54,28 +54,69 @@ package struct Router: Sendable {
 
     package init(_ configuration: Configuration) { tables = RoutingTables(configuration) }
 
-    package func route(_ address: Address) -> Route {
-        let match = tables.match(address)
+    package func route(_ address: Address, trace: Trace? = nil) -> Route {
+        let match = tables.match(address, trace)
         switch match {
         case .outside: return .outside(address)
         case .nobody: return .unknown(rule: tables.rule(of: match))
-        case .relay: return .relay(address, rule: tables.rule(of: match))
+        case .relay:
+            trace?.note(match, in: tables)
+            trace?.note(.remote, address.description, "is passed on")
+            return .relay(address, rule: tables.rule(of: match))
         case .user(let index) where tables.users[index].forward.isEmpty:
+            trace?.note(.mailbox, tables.users[index].name, "gets it in the mailbox", rule: tables.rule(of: match))
             return .deliver([.mailbox(user: tables.users[index].name)], rule: tables.rule(of: match))
         case .user, .alias, .virtual:
-            var expansion = Expansion(of: tables)
+            var expansion = Expansion(of: tables, trace: trace)
             let destinations = expansion.expand(match)
             return destinations.isEmpty ? .unknown(rule: tables.rule(of: match)) : .deliver(destinations, rule: tables.rule(of: match))
         }
     }
 
+    /// The user whose own address this is: the only one that it leads to, whatever that user's forward does then.
+    package func owner(of address: Address) -> String? {
+        let match = tables.match(address)
+        switch match {
+        case .outside, .nobody, .relay: return nil
+        case .user(let index): return tables.users[index].name
+        case .alias, .virtual:
+            var expansion = Expansion(of: tables, followsForwards: false)
+            let ends = expansion.expand(match)
+            guard ends.count == 1, case .mailbox(let user) = ends[0] else { return nil }
+            return user
+        }
+    }
+
+    /// Where mail for the user ends, forwards and all. Nil: there is no such user.
+    package func destinations(ofUser name: String) -> [Destination]? {
+        guard let number = tables.user(named: name) else { return nil }
+        var expansion = Expansion(of: tables)
+        return expansion.expand(.user(number))
+    }
+
+    /// Nil: the address has no extension.
+    package func withoutExtension(_ address: Address) -> Address? {
+        tables.withoutExtension(address.localPart).map { Address(localPart: $0, domain: address.domain) }
+    }
+
+    /// The manifest line of the user. Nil: there is no such user.
+    package func rule(ofUser name: String) -> Rule? { tables.user(named: name).map { tables.rule(of: .user($0)) } }
+
     /// Where mail for `domain`, one of a relay domain or outside, is handed to.
-    package func nextHop(for domain: Domain) -> NextHop {
-        if let index = tables.domain(domain), case .relay(let via?, _) = tables.domains[index].kind { return via }
-        if let relayhost = tables.relayhost { return relayhost }
+    package func nextHop(for domain: Domain, trace: Trace? = nil) -> NextHop {
+        if let index = tables.domain(domain), case .relay(let via?, _) = tables.domains[index].kind {
+            trace?.note(.nextHop, domain.text, "goes to \(via)", rule: tables.rule(tables.domains[index].viaLine, "domains.\(tables.domains[index].name).via"))
+            return via
+        }
+        let relayhostRule = { tables.rule(tables.relayhostLine, "relayhost") }
+        if let relayhost = tables.relayhost {
+            trace?.note(.nextHop, domain.text, "goes to \(relayhost)", rule: relayhostRule())
+            return relayhost
+        }
         // RFC 5321 §5.1: an address literal names the host itself, there is no MX to look up.
-        if let address = domain.literal { return NextHop(host: .address(address)) }
-        return NextHop(host: .mailExchangers(of: domain))
+        let hop = NextHop(host: domain.literal.map(NextHop.Host.address) ?? .mailExchangers(of: domain))
+        trace?.note(.nextHop, domain.text, domain.literal == nil ? "goes to the hosts of its MX records" : "goes to that very host", rule: relayhostRule())
+        return hop
     }
 
     package func addressClass(of domain: Domain) -> AddressClass {

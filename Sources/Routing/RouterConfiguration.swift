@@ -16,10 +16,11 @@ extension Router {
         package var aliases: [Entry]
         /// For all that is not ours; nil: the MX of the recipient's domain.
         package var relayhost: NextHop?
+        package var relayhostLine: Int?
 
         package init(
             manifest: String, origin: Domain, extensionDelimiter: UInt8? = nil, domains: [MailDomain] = [], users: [User] = [],
-            aliases: [Entry] = [], relayhost: NextHop? = nil
+            aliases: [Entry] = [], relayhost: NextHop? = nil, relayhostLine: Int? = nil
         ) {
             self.manifest = manifest
             self.origin = origin
@@ -28,12 +29,15 @@ extension Router {
             self.users = users
             self.aliases = aliases
             self.relayhost = relayhost
+            self.relayhostLine = relayhostLine
         }
     }
 
     package struct MailDomain: Sendable {
         package var name: Domain
         package var line: Int?
+        /// Where a relay domain's `via` stands.
+        package var viaLine: Int?
         package var kind: Kind
 
         package enum Kind: Sendable {
@@ -43,9 +47,10 @@ extension Router {
             case relay(via: NextHop?, recipients: [Recipient]?)
         }
 
-        package init(_ name: Domain, line: Int? = nil, kind: Kind = .local) {
+        package init(_ name: Domain, line: Int? = nil, viaLine: Int? = nil, kind: Kind = .local) {
             self.name = name
             self.line = line
+            self.viaLine = viaLine
             self.kind = kind
         }
     }

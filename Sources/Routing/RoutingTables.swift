@@ -22,6 +22,7 @@ struct RoutingTables: Sendable {
     let users: [Router.User]
     let aliases: [Router.Entry]
     let relayhost: NextHop?
+    let relayhostLine: Int?
     private let origin: Domain
     private let delimiter: UInt8?
 
@@ -38,6 +39,7 @@ struct RoutingTables: Sendable {
         users = configuration.users
         aliases = configuration.aliases
         relayhost = configuration.relayhost
+        relayhostLine = configuration.relayhostLine
         origin = configuration.origin
         delimiter = configuration.extensionDelimiter
         domainNumbers = numbered(configuration.domains, by: \.name.key)
@@ -55,34 +57,43 @@ struct RoutingTables: Sendable {
     func domain(_ domain: Domain) -> Int? { domainNumbers[domain.key].map(Int.init) }
 
     /// Address literals are in no table: mail to them is outside.
-    func match(_ address: Address) -> Match {
+    func match(_ address: Address, _ trace: Trace? = nil) -> Match {
         let key = address.localKey
         guard let number = domain(address.domain) else {
             // Where the origin is none of our domains, the bare postmaster of RFC 5321 §4.5.1 arrives with it.
-            return key == postmaster && address.domain == origin ? match(key: key, ifNone: .outside) : .outside
+            let isBarePostmaster = key == postmaster && address.domain == origin
+            trace?.note(.domain, address.domain.text, isBarePostmaster ? "is the origin, and its postmaster is ours" : "is outside, none of the domains here")
+            return isBarePostmaster ? match(key: key, ifNone: .outside, trace) : .outside
         }
         let nobody = Match.nobody(domain: number)
+        trace?.note(.domain, address.domain.text, "is \(kindName(ofDomain: number))", rule: rule(of: nobody))
         switch domains[number].kind {
         case .local:
-            return match(key: key, ifNone: nobody)
+            return match(key: key, ifNone: nobody, trace)
         case .virtual(_, let catchAll):
-            if let entry = number32(of: key, in: addressNumbers[number]) { return .virtual(domain: number, entry: entry) }
+            if let entry = number32(of: key, in: addressNumbers[number], trace) { return .virtual(domain: number, entry: entry) }
             if catchAll != nil { return .virtual(domain: number, entry: nil) }
         case .relay(_, let recipients):
             guard recipients != nil else { return .relay(domain: number, recipient: nil) }
-            if let recipient = number32(of: key, in: addressNumbers[number]) { return .relay(domain: number, recipient: recipient) }
+            if let recipient = number32(of: key, in: addressNumbers[number], trace) { return .relay(domain: number, recipient: recipient) }
         }
         // RFC 5321 §4.5.1: every domain has a postmaster; ours stands in where the domain names none.
-        return key == postmaster ? match(key: key, ifNone: nobody) : nobody
+        return key == postmaster ? match(key: key, ifNone: nobody, trace) : nobody
     }
 
     /// The local look-up, which bare names anywhere in the manifest mean too.
-    func match(name: String) -> Match { match(key: lowercasedASCII(name), ifNone: .nobody(domain: nil)) }
+    func match(name: String, _ trace: Trace? = nil) -> Match { match(key: lowercasedASCII(name), ifNone: .nobody(domain: nil), trace) }
 
-    private func match(key: String, ifNone: Match) -> Match {
+    private func match(key: String, ifNone: Match, _ trace: Trace?) -> Match {
         if let found = exactMatch(key) { return found }
-        if let base = withoutExtension(key), let found = exactMatch(base) { return found }
-        return key == postmaster && !users.isEmpty ? .user(0) : ifNone
+        trace?.note(.lookup, key, "is no alias and no user")
+        if let base = withoutExtension(key) {
+            if let found = exactMatch(base) { return found }
+            trace?.note(.lookup, base, "is no alias and no user")
+        }
+        guard key == postmaster, !users.isEmpty else { return ifNone }
+        trace?.note(.lookup, key, "goes to the first user, since nobody is named so")
+        return .user(0)
     }
 
     private func exactMatch(_ key: String) -> Match? {
@@ -91,19 +102,55 @@ struct RoutingTables: Sendable {
     }
 
     /// By the name, then by the name without its extension.
-    private func number32(of key: String, in table: [String: Int32]) -> Int? {
+    private func number32(of key: String, in table: [String: Int32], _ trace: Trace?) -> Int? {
         if let number = table[key] { return Int(number) }
-        return withoutExtension(key).flatMap { table[$0] }.map(Int.init)
+        trace?.note(.lookup, key, "is not in its list")
+        guard let base = withoutExtension(key) else { return nil }
+        if let number = table[base] { return Int(number) }
+        trace?.note(.lookup, base, "is not in its list")
+        return nil
     }
 
     /// `alice` for `alice+lists`. A delimiter at the start begins no extension: what is left would name nobody.
-    private func withoutExtension(_ key: String) -> String? {
+    func withoutExtension(_ key: String) -> String? {
         guard let delimiter, let end = key.utf8.firstIndex(of: delimiter), end > key.startIndex else { return nil }
         return String(key[..<end])
     }
 
     /// The user that an alias means when it lists its own name.
-    func user(ofAlias number: Int) -> Int? { userNumbers[lowercasedASCII(aliases[number].name)].map(Int.init) }
+    func user(ofAlias number: Int) -> Int? { user(named: aliases[number].name) }
+
+    func user(named name: String) -> Int? { userNumbers[lowercasedASCII(name)].map(Int.init) }
+
+    private func kindName(ofDomain number: Int) -> String {
+        switch domains[number].kind {
+        case .local: "a local domain"
+        case .virtual: "a virtual domain"
+        case .relay(_, nil): "a relay domain that takes every address"
+        case .relay(_, _?): "a relay domain with a list of recipients"
+        }
+    }
+
+    func targets(ofVirtual entry: Int?, in number: Int) -> [Router.Target] {
+        guard case .virtual(let entries, let catchAll) = domains[number].kind else { return [] }
+        return (entry.map { entries[$0] } ?? catchAll)?.targets ?? []
+    }
+
+    /// What a person calls it.
+    func name(of match: Match) -> String {
+        switch match {
+        case .alias(let number): return aliases[number].name
+        case .user(let number): return users[number].name
+        case .virtual(let number, let entry):
+            guard case .virtual(let entries, _) = domains[number].kind else { return "" }
+            return "\(entry.map { entries[$0].name } ?? "*")@\(domains[number].name)"
+        case .relay(let number, let recipient):
+            guard case .relay(_, let recipients) = domains[number].kind else { return "" }
+            let name = recipient.flatMap { recipients?[$0].name }
+            return name.map { "\($0)@\(domains[number].name)" } ?? domains[number].name.text
+        case .nobody, .outside: return ""
+        }
+    }
 
     func rule(of match: Match) -> Rule {
         switch match {
@@ -124,7 +171,7 @@ struct RoutingTables: Sendable {
         return "default outside"
     }
 
-    private func rule(_ line: Int?, _ path: String) -> Rule {
+    func rule(_ line: Int?, _ path: String) -> Rule {
         if let line { "\(manifest):\(line) \(path)" } else { "default \(path)" }
     }
 }

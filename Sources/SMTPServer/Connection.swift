@@ -192,20 +192,26 @@ final class Connection: ChannelDuplexHandler {
             logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: shortage.rule, reason: shortage.reason)
             return reply
         }
-        transaction = Transaction(configuration: service.configuration, sender: sender)
-        return Reply(250, EnhancedCode(2, 1, 0), "Ok")
+        let configuration = service.configuration
+        let (reply, rule) = configuration.policy.answer(sender: sender, client: client)
+        guard reply.isPositive else {
+            logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: rule)
+            return reply
+        }
+        transaction = Transaction(configuration: configuration, sender: sender)
+        return reply
     }
 
     private func judgeRecipient(_ recipient: EnvelopeRecipient) -> Reply {
         guard let policy = transaction?.configuration.policy else { return Reply(503, EnhancedCode(5, 5, 1), "Error: need MAIL command") }
-        switch policy.decide(recipient: recipient.address, client: client) {
+        let decision = policy.decide(recipient: recipient.address, client: client)
+        switch decision {
         case .accept(let destinations, _):
             transaction!.destinations.append(destinations)
-            return Reply(250, EnhancedCode(2, 1, 5), "Ok")
         case .refuse(let reply, let rule):
             logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: rule)
-            return reply
         }
+        return decision.reply
     }
 
     private func judgeVerify(_ argument: String) -> Reply {

@@ -231,3 +231,167 @@ private func described(_ route: Route) -> String {
     case .outside: return "outside"
     }
 }
+
+// MARK: How a route came about
+
+@Test(
+    "A trace shows the domain, each look-up, what was followed, and where it ends; and it changes no route",
+    arguments: [
+        (
+            "alice@example.org",
+            """
+            domain example.org is a local domain [mail.yaml:5 domains.example.org]
+            mailbox alice gets it in the mailbox [mail.yaml:30 users.alice]
+            """
+        ),
+        (
+            "erin+other@example.org",
+            """
+            domain example.org is a local domain [mail.yaml:5 domains.example.org]
+            lookup erin+other is no alias and no user
+            alias erin leads to archive [mail.yaml:45 aliases.erin]
+              mailbox archive gets it in the mailbox [mail.yaml:33 users.archive]
+            """
+        ),
+        (
+            "Sales+x@customer.example",
+            """
+            domain customer.example is a virtual domain [mail.yaml:7 domains.customer.example]
+            lookup sales+x is not in its list
+            address sales@customer.example leads to sales@example.org [mail.yaml:10 domains.customer.example.addresses.sales]
+              domain example.org is a local domain [mail.yaml:5 domains.example.org]
+              alias sales leads to alice, bob [mail.yaml:42 aliases.sales]
+                mailbox alice gets it in the mailbox [mail.yaml:30 users.alice]
+                forward bob forwards to bob@mobile.example, and keeps a copy [mail.yaml:31 users.bob]
+                mailbox bob gets it in the mailbox [mail.yaml:31 users.bob]
+                  domain mobile.example is outside, none of the domains here
+                  remote bob@mobile.example is passed on
+            """
+        ),
+        (
+            "anyone@customer.example",
+            """
+            domain customer.example is a virtual domain [mail.yaml:7 domains.customer.example]
+            lookup anyone is not in its list
+            address *@customer.example leads to alice [mail.yaml:16 domains.customer.example.addresses.*]
+              mailbox alice gets it in the mailbox [mail.yaml:30 users.alice]
+            """
+        ),
+        (
+            "everyone@example.org",
+            """
+            domain example.org is a local domain [mail.yaml:5 domains.example.org]
+            alias everyone leads to alice, sales, bob, archive, BOB@EXAMPLE.NET [mail.yaml:43 aliases.everyone]
+              mailbox alice gets it in the mailbox [mail.yaml:30 users.alice]
+              alias sales leads to alice, bob [mail.yaml:42 aliases.sales]
+                mailbox alice gets one copy only [mail.yaml:30 users.alice]
+                forward bob forwards to bob@mobile.example, and keeps a copy [mail.yaml:31 users.bob]
+                mailbox bob gets it in the mailbox [mail.yaml:31 users.bob]
+                  domain mobile.example is outside, none of the domains here
+                  remote bob@mobile.example is passed on
+              again bob has been followed already
+              mailbox bob gets one copy only [mail.yaml:31 users.bob]
+              mailbox archive gets it in the mailbox [mail.yaml:33 users.archive]
+              domain EXAMPLE.NET is a local domain [mail.yaml:6 domains.Example.NET]
+              again bob has been followed already
+              mailbox bob gets one copy only [mail.yaml:31 users.bob]
+            """
+        ),
+        (
+            "office+x@branch.example",
+            """
+            domain branch.example is a relay domain with a list of recipients [mail.yaml:19 domains.branch.example]
+            lookup office+x is not in its list
+            recipient Office@branch.example is in its list of recipients [mail.yaml:21 domains.branch.example.recipients]
+            remote office+x@branch.example is passed on
+            """
+        ),
+        (
+            "nobody@branch.example",
+            """
+            domain branch.example is a relay domain with a list of recipients [mail.yaml:19 domains.branch.example]
+            lookup nobody is not in its list
+            """
+        ),
+        (
+            "x@open.example",
+            """
+            domain open.example is a relay domain that takes every address [mail.yaml:23 domains.open.example]
+            recipient open.example takes every address [mail.yaml:23 domains.open.example]
+            remote x@open.example is passed on
+            """
+        ),
+        (
+            "nobody+x@example.org",
+            """
+            domain example.org is a local domain [mail.yaml:5 domains.example.org]
+            lookup nobody+x is no alias and no user
+            lookup nobody is no alias and no user
+            """
+        ),
+        ("x@[127.0.0.1]", "domain [127.0.0.1] is outside, none of the domains here"),
+    ])
+func trace(address: String, steps: String) throws {
+    let trace = Trace()
+    let address = try #require(Address(address))
+    let route = site.route(address, trace: trace)
+    let shown = trace.steps.map { step in
+        String(repeating: "  ", count: step.depth) + "\(step.kind.rawValue) \(step.subject) \(step.outcome)" + (step.rule.map { " [\($0)]" } ?? "")
+    }
+    #expect(shown.joined(separator: "\n") == steps)
+    #expect(route == site.route(address))
+    #expect(trace.depth == 0)
+}
+
+@Test("The trace says when the first user stands in for postmaster")
+func traceOfPostmaster() {
+    let router = Router(
+        Router.Configuration(manifest: "m", origin: domain("mx.example"), domains: [Router.MailDomain(domain("a.example"))], users: [Router.User("zoe")]))
+    let trace = Trace()
+    _ = router.route(Address("postmaster@mx.example")!, trace: trace)
+    #expect(
+        trace.steps.map { "\($0.subject) \($0.outcome)" } == [
+            "mx.example is the origin, and its postmaster is ours", "postmaster is no alias and no user",
+            "postmaster goes to the first user, since nobody is named so", "zoe gets it in the mailbox",
+        ])
+}
+
+@Test(
+    "The trace of a next hop names the line that sets it",
+    arguments: [
+        ("branch.example", "goes to [192.0.2.25]:25", "m:8 domains.branch.example.via"), ("other.example", "goes to [192.0.2.1]:587", "m:9 relayhost"),
+        ("plain.example", "goes to [192.0.2.1]:587", "m:9 relayhost"),
+    ])
+func traceOfNextHop(name: String, outcome: String, rule: String) {
+    let router = Router(
+        Router.Configuration(
+            manifest: "m", origin: domain("mx.example"),
+            domains: [
+                Router.MailDomain(domain("branch.example"), line: 7, viaLine: 8, kind: .relay(via: NextHop("[192.0.2.25]")!, recipients: nil)),
+                Router.MailDomain(domain("plain.example"), kind: .relay(via: nil, recipients: nil)),
+            ], relayhost: NextHop("[192.0.2.1]:587"), relayhostLine: 9))
+    let trace = Trace()
+    _ = router.nextHop(for: domain(name), trace: trace)
+    #expect(trace.steps.map { "\($0.kind.rawValue) \($0.subject) \($0.outcome)" } == ["next-hop \(name) \(outcome)"])
+    #expect(trace.steps.map(\.rule) == [rule])
+}
+
+@Test("Without a relayhost the next hop is by MX, or the host of the literal itself, and no line says so")
+func traceOfNextHopByMX() {
+    let router = Router(Router.Configuration(manifest: "m", origin: domain("mx.example")))
+    for (name, outcome) in [("a.example", "goes to the hosts of its MX records"), ("[192.0.2.1]", "goes to that very host")] {
+        let trace = Trace()
+        #expect(router.nextHop(for: domain(name), trace: trace) == router.nextHop(for: domain(name)))
+        #expect(trace.steps.map(\.outcome) == [outcome])
+        #expect(trace.steps.map(\.rule) == ["default relayhost"])
+    }
+}
+
+@Test("Mail to a user by name ends where the user's mail does, and a name that no user has ends nowhere")
+func destinationsOfUser() {
+    #expect(site.destinations(ofUser: "BOB") == [.mailbox(user: "bob"), .remote(Address("bob@mobile.example")!)])
+    #expect(site.destinations(ofUser: "carol") == [.remote(Address("carol@away.example")!)])
+    #expect(site.destinations(ofUser: "dave") == [.mailbox(user: "Dave")])
+    #expect(site.destinations(ofUser: "sales") == nil)
+    #expect(site.rule(ofUser: "dave") == "mail.yaml:34 users.Dave")
+}
