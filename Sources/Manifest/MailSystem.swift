@@ -53,6 +53,8 @@ package struct MailSystem: Sendable {
     package var listen: Listen
     package var queue: Queue
     package var logging: Logging
+    /// What must be true of this manifest, in its order.
+    package var tests: [Test] = []
 
     package struct MailDomain: Sendable {
         package var name: Located<Domain>
@@ -187,6 +189,47 @@ package struct MailSystem: Sendable {
 
         package enum Format: String, CaseIterable, Sendable { case json, text }
         package var format: Located<Format>
+    }
+}
+
+extension MailSystem {
+    /// A statement about one recipient, or about one sender address.
+    package struct Test: Sendable {
+        /// Nil: a stranger, who is in no network.
+        package var client: Located<IPAddress>?
+        package var login: Located<String>?
+        /// Nil: not said; `.some(nil)` is the null sender.
+        package var sender: Located<BareAddress?>?
+        /// Nil: the statement is about the sender alone. A bare name gets the origin, as in RCPT.
+        package var recipient: Located<BareAddress>?
+        package var expectation: Located<Expectation>
+
+        package enum Expectation: Sendable {
+            /// Accepted, and these get it: users, and addresses elsewhere.
+            case reaches([Located<Target>])
+            /// Accepted, and passed on to this next hop.
+            case via(NextHop)
+            case refused(Refusal)
+        }
+
+        package enum Refusal: Hashable, Sendable {
+            case anyhow
+            case code(UInt16)
+            case enhanced(EnhancedCode)
+        }
+    }
+}
+
+extension MailSystem.Target: CustomStringConvertible {
+    /// As the manifest writes it.
+    package var description: String {
+        switch self {
+        case .name(let name): name
+        case .address(let address): address.description
+        case .file(let path): path
+        case .command(let command): "|\(command)"
+        case .include(let path): ":include:\(path)"
+        }
     }
 }
 

@@ -14,6 +14,14 @@ package struct ReadResult: Sendable {
 extension ReadResult {
     /// For a file that could not be read at all.
     package init(failure: Diagnostic) { self.init(system: nil, diagnostics: [failure]) }
+
+    /// With what others than the reader found wrong.
+    package func adding(_ found: [Diagnostic]) -> ReadResult {
+        guard !found.isEmpty else { return self }
+        var findings = Findings(file: found[0].file)
+        for diagnostic in diagnostics + found { findings.add(diagnostic) }
+        return ReadResult(system: findings.hasErrors ? nil : system, diagnostics: findings.inOrder())
+    }
 }
 
 package enum ManifestReader {
@@ -27,7 +35,10 @@ package enum ManifestReader {
             return ReadResult(system: nil, diagnostics: findings.inOrder())
         }
         let book = AddressBook(system)
-        if findings.knowsAllNames { LinkCheck.run(book, &findings) }
+        if findings.knowsAllNames {
+            LinkCheck.run(book, &findings)
+            TestCheck.run(system, book, &findings)
+        }
         SystemCheck.run(system, book, &findings)
         return ReadResult(system: findings.hasErrors ? nil : system, diagnostics: findings.inOrder())
     }

@@ -27,7 +27,9 @@ struct ReferenceTests {
         let limitsSection = try members(try #require(keys["limits"]))
         let limits = try members(try #require(limitsSection["properties"]))
         #expect(text(try members(try #require(limits["message_size"]))["default"]) == "10240000")
-        #expect(try members(try #require(keys["tests"]))["not"] != nil)
+        let listenSection = try members(try #require(keys["listen"]))
+        let listen = try members(try #require(listenSection["properties"]))
+        #expect(try members(try #require(listen["imap"]))["not"] != nil)
     }
 
     @Test("every declared key has a meaning that is one sentence", arguments: ManifestSchema.declarations.map(\.path))
@@ -56,7 +58,8 @@ struct ReferenceTests {
         let keys = path.split(separator: ".").map { $0 == "NAME" ? "x" : String($0) }
         var lines = ["apiVersion: valija/v1", "hostname: mx.example.org"].filter { !$0.hasPrefix("\(path):") }
         for (depth, key) in keys.enumerated() {
-            let indent = String(repeating: "  ", count: depth)
+            // The sections of a list stand as its items.
+            let indent = keys[0] == "tests" && depth == 1 ? "- " : String(repeating: "  ", count: depth)
             let isLast = depth == keys.count - 1
             if isLast { lines += (ReferenceTests.companions[path] ?? []).map { indent + $0 } }
             lines.append("\(indent)\(key):\(isLast ? " \(value)" : "")")

@@ -61,8 +61,8 @@ struct AddressBook {
     }
 
     /// Where `target` leads from `origin`. An alias that lists its own name means the user of that name, and so does
-    /// a user who forwards to their own name.
-    func step(_ target: MailSystem.Target, from origin: Node) -> Step {
+    /// a user who forwards to their own name. `origin` nil: from outside.
+    func step(_ target: MailSystem.Target, from origin: Node?) -> Step {
         switch target {
         case .name(let name): return local(name, from: origin) ?? .nowhere(reason: .noSuchName)
         case .file, .command, .include: return .outside
@@ -81,9 +81,9 @@ struct AddressBook {
         }
     }
 
-    private func local(_ name: String, from origin: Node) -> Step? {
+    private func local(_ name: String, from origin: Node?) -> Step? {
         look(up: name) { key -> Step? in
-            if case .user(let index) = origin, users[key] == index { return .to(origin) }
+            if case .user(let index) = origin, users[key] == index { return .to(.user(index)) }
             if let alias = aliases[key], origin != .alias(alias) { return .to(.alias(alias)) }
             return users[key].map { .to(.user($0)) }
         }

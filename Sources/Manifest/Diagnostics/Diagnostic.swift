@@ -67,6 +67,7 @@ extension Diagnostic {
         case noCertificate = "no-certificate"
         case noEffect = "no-effect"
         case belowStandard = "below-standard"
+        case failedTest = "failed-test"
         case tooManyFindings = "too-many-findings"
 
         /// One sentence for the reference.
@@ -103,6 +104,7 @@ extension Diagnostic {
             case .noCertificate: "Encryption without a certificate."
             case .noEffect: "The key has no effect where it stands."
             case .belowStandard: "The limit is lower than RFC 5321 §4.5.3.1 asks for."
+            case .failedTest: "What `tests` says of the manifest is not so."
             case .tooManyFindings: "There is more to say than is shown."
             }
         }

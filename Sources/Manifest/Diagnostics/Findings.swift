@@ -22,7 +22,6 @@ struct Findings {
     init(file: String) { self.file = file }
 
     mutating func error(_ code: Diagnostic.Code, _ message: String, at span: Span?, hint: String? = nil) {
-        hasErrors = true
         add(Diagnostic(code, .error, message, file: file, at: span?.start, endColumn: span?.endColumn, hint: hint))
     }
 
@@ -35,7 +34,8 @@ struct Findings {
         warning(.notServedYet, "\(what) is rendered, but this version does not serve it yet", at: span, hint: advice)
     }
 
-    private mutating func add(_ diagnostic: Diagnostic) {
+    mutating func add(_ diagnostic: Diagnostic) {
+        hasErrors = hasErrors || diagnostic.severity == .error
         if diagnostics.count < Findings.most { diagnostics.append(diagnostic) } else { suppressed += 1 }
     }
 

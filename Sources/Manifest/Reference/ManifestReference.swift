@@ -72,6 +72,7 @@ private struct Writer {
         switch form {
         case .section: [Part(path: path, meaning: meaning, form: form)]
         case .table(_, let entry): subsections(of: entry, "\(path).NAME", meaning)
+        case .list(let element), .oneOrMany(let element): subsections(of: element, path, meaning)
         case .either(let a, let b): subsections(of: a, path, meaning) + subsections(of: b, path, meaning)
         default: []
         }

@@ -36,10 +36,9 @@ enum ManifestSchema {
         "The addresses that each service listens at; an empty list turns it off.")
     static let queue = Key("queue", QueueKeys.syntax, default: "{}", example: "{lifetime: 3d}", "Mail on its way.")
     static let logging = Key("logging", LoggingKeys.syntax, default: "{}", example: "{level: debug}", "What is logged, and how.")
-    static let tests = PlannedKey(
-        "tests", .anything("list of tests"), example: "[{rcpt: sales@example.org, reaches: [alice]}]",
-        advice: "for now check by hand what they would assert, and leave the key out",
-        "What must be true of this file: whom an address reaches, what is refused.")
+    static let tests = Key(
+        "tests", TestKeys.list, default: "[]", example: "[{rcpt: sales@example.org, reaches: [alice]}]",
+        "What must be true of this file; `check` tries it out, and `serve` does not start where it is not so.")
 
     static let root = Syntax<MailSystem>.section([
         apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, tls, limits, mailboxes, listen, queue,
@@ -66,7 +65,8 @@ enum ManifestSchema {
             mailboxes: section.value(mailboxes, &findings).value,
             listen: section.value(listen, &findings).value,
             queue: section.value(queue, &findings).value,
-            logging: section.value(logging, &findings).value)
+            logging: section.value(logging, &findings).value,
+            tests: section.value(tests, &findings).value)
     }
 
     private static func addressExtension(_ section: Section, _ findings: inout Findings) -> Located<Character?> {

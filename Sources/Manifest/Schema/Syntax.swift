@@ -70,6 +70,7 @@ extension Syntax {
             guard case .sequence(let items) = node.content else {
                 var hint = "write a list: [first, second]"
                 if case .scalar(let text, _) = node.content, !node.isNull { hint = "write a list: [\(text)]" }
+                if case .mapping = node.content, case .section = element.form { hint = "write a list: a dash before each mapping" }
                 findings.error(.wrongType, "expected a list, found \(node.kindName)", at: node.span, hint: hint)
                 return nil
             }

@@ -68,18 +68,7 @@ extension Syntax where Value == MailSystem.Target {
             name: "alias target", noun: "a target",
             forms: "a target is a user, an alias, a whole address, a file (/path), a command (\"|command\") or a list in a file (\":include:/path\")",
             json: [("type", .array([.string("string"), .string("number")]))])
-        return Syntax<MailSystem.Target>.word(word, isText: true) { text throws(Flaw) in
-            if text.hasPrefix("/") { return .file(try path(text)) }
-            if let command = command(text) {
-                guard !command.isEmpty else { throw Flaw("the command is empty") }
-                return .command(try printable(command))
-            }
-            if let file = includedFile(text) {
-                guard file.hasPrefix("/") else { throw Flaw("the list's path must begin with /", hint: "\":include:/etc/valija/list\"") }
-                return .include(try path(file))
-            }
-            return try mailTarget(text)
-        }.then { target, node, findings in
+        return Syntax<MailSystem.Target>.word(word, isText: true, anyTarget).then { target, node, findings in
             let span = node.span
             switch target {
             case .name, .address: break
@@ -89,6 +78,20 @@ extension Syntax where Value == MailSystem.Target {
             }
             return target
         }
+    }
+
+    /// All that aliases(5) knows.
+    static func anyTarget(_ text: String) throws(Flaw) -> MailSystem.Target {
+        if text.hasPrefix("/") { return .file(try path(text)) }
+        if let command = command(text) {
+            guard !command.isEmpty else { throw Flaw("the command is empty") }
+            return .command(try printable(command))
+        }
+        if let file = includedFile(text) {
+            guard file.hasPrefix("/") else { throw Flaw("the list's path must begin with /", hint: "\":include:/etc/valija/list\"") }
+            return .include(try path(file))
+        }
+        return try mailTarget(text)
     }
 
     private static func mailTarget(_ text: String) throws(Flaw) -> MailSystem.Target {
