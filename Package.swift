@@ -104,7 +104,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests
-        tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "SMTPServer", "Telemetry", nioCore, nioPosix]),
+        tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "Policy", "SMTPServer", "Telemetry", nioCore, nioPosix]),
         tests("Architecture", []),
         tests("Command", ["valija", "MailSyntax"]),
         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),

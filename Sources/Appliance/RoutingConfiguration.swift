@@ -11,19 +11,23 @@ func routerConfiguration(_ system: MailSystem) -> Router.Configuration {
         // The manifest admits only characters of ASCII here.
         extensionDelimiter: system.addressExtension.value?.asciiValue,
         domains: system.domains.map { domain in
-            Router.MailDomain(domain.name.value, line: domain.name.position?.line, kind: kind(domain.kind))
+            Router.MailDomain(
+                domain.name.value, line: domain.name.position?.line, viaLine: viaPosition(domain.kind)?.line, kind: kind(domain.kind))
         },
         users: system.users.map { user in
             Router.User(
                 user.name.value, line: user.name.position?.line, forward: user.forward.map { target($0.value) }, keepsCopy: user.keepCopy)
         },
         aliases: system.aliases.map { Router.Entry($0.name.value, line: $0.name.position?.line, targets: $0.targets.map { target($0.value) }) },
-        relayhost: system.relayhost?.value.hop)
+        relayhost: system.relayhost?.value.hop, relayhostLine: system.relayhost?.position?.line)
 }
 
 func policyConfiguration(_ system: MailSystem) -> AccessPolicy.Configuration {
     AccessPolicy.Configuration(
-        manifest: system.fileName, networks: system.networks.value, networksLine: system.networks.position?.line)
+        manifest: system.fileName, networks: system.networks.value, networksLine: system.networks.position?.line,
+        sendAs: system.users.flatMap { user in
+            user.sendAs.map { AccessPolicy.SendAs(user: user.name.value, address: $0.value, line: $0.position?.line) }
+        })
 }
 
 private func kind(_ kind: MailSystem.MailDomain.Kind) -> Router.MailDomain.Kind {
@@ -33,6 +37,10 @@ private func kind(_ kind: MailSystem.MailDomain.Kind) -> Router.MailDomain.Kind 
     case .relay(let via, let recipients):
         .relay(via: via?.value, recipients: recipients?.map { Router.Recipient($0.value, line: $0.position?.line) })
     }
+}
+
+private func viaPosition(_ kind: MailSystem.MailDomain.Kind) -> SourcePosition? {
+    if case .relay(let via?, _) = kind { via.position } else { nil }
 }
 
 private func entry(_ address: MailSystem.VirtualAddress) -> Router.Entry {

@@ -21,6 +21,11 @@ package struct JSONLine {
         bytes.append(contentsOf: String(value).utf8)
     }
 
+    package mutating func field(_ name: StaticString, _ value: Bool) {
+        key(name)
+        bytes.append(contentsOf: (value ? "true" : "false").utf8)
+    }
+
     /// Seconds with three decimals.
     package mutating func field(_ name: StaticString, _ value: Duration) {
         key(name)

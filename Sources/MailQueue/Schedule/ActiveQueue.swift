@@ -159,12 +159,6 @@ struct ActiveQueue: Sendable {
         }
     }
 
-    /// True if waiting for more would not make the next batch a better one.
-    func fillsBatch(_ name: DeliveryPlace) -> Bool {
-        guard case .mailboxes = name else { return true }
-        return (places[name]?.waiting.count ?? 0) >= limits.mailboxBatch
-    }
-
     private mutating func markReady(_ name: DeliveryPlace) {
         guard let place = places[name], !place.isReady, place.running < bounds(of: name).concurrency, !place.waiting.isEmpty else { return }
         places[name]!.isReady = true

@@ -229,13 +229,11 @@ package final class DeliveryScheduler: Sendable {
                 }
             }
         }
-        let isFull = state.withLockedValue { state in
+        state.withLockedValue { state in
             state.active.batchEnded(batch.place)
             state.tasks[number] = nil
-            return state.active.fillsBatch(batch.place)
         }
-        // What came while a batch was under way gathers as well, or every batch but the first would be a small one.
-        if isFull { dispatch() } else { dispatchSoon() }
+        dispatch()
         loadIfDue()
     }
 
