@@ -67,6 +67,7 @@ let package = Package(
         library("CUnbound", apt: "libunbound-dev"),
         library("CSQLite", apt: "libsqlite3-dev"),
         library("CCrypt", apt: "libcrypt-dev"),
+        library("CLMDB", apt: "liblmdb-dev"),
         library("CLinux", apt: "libc6-dev"),
         room("MailSyntax", []),
         room("Telemetry", [logging, nioConcurrency]),
@@ -77,6 +78,7 @@ let package = Package(
         room("DNS", ["MailSyntax", "CUnbound", nioConcurrency]),
         room("TLS", ["COpenSSL"]),
         room("Mailboxes", ["MailSyntax", "CLinux"]),
+        room("LMDB", ["CLMDB"]),
 
         // Layer 2
         room("Accounts", ["MailSyntax", "CCrypt"]),
@@ -100,7 +102,7 @@ let package = Package(
         ]),
         .executableTarget(
             name: "valija",
-            dependencies: ["Appliance", "Manifest", "PostfixFiles", "MailSyntax", "Telemetry", argumentParser],
+            dependencies: ["Appliance", "Manifest", "Mailboxes", "PostfixFiles", "LMDB", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
 
         // Tests
@@ -109,6 +111,7 @@ let package = Package(
         tests("Command", ["valija", "MailSyntax"]),
         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
+        tests("LMDB", ["LMDB"]),
         tests("Mailboxes", ["Mailboxes", "MailSyntax"]),
         tests("MailQueue", ["MailQueue", "MailSyntax", "Telemetry", "CSQLite", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("MailSyntax", ["MailSyntax"]),

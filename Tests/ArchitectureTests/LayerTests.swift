@@ -7,8 +7,8 @@ import Testing
 struct LayerTests {
     /// The layers of the design. A target imports what stands strictly below it: never upwards, never sideways.
     static let layers: [[String]] = [
-        ["COpenSSL", "CYAML", "CUnbound", "CSQLite", "CCrypt", "MailSyntax", "Telemetry"],
-        ["Manifest", "SMTP", "DNS", "TLS", "Mailboxes"],
+        ["COpenSSL", "CYAML", "CUnbound", "CSQLite", "CCrypt", "CLMDB", "MailSyntax", "Telemetry"],
+        ["Manifest", "SMTP", "DNS", "TLS", "Mailboxes", "LMDB"],
         ["Accounts", "PostfixFiles", "Routing", "MailQueue"],
         ["Policy"],
         ["SMTPServer", "Delivery", "MailboxAccess"],

@@ -1,0 +1,2 @@
+// LMDB: Postfix's lmdb: tables.
+#include <lmdb.h>
