@@ -108,7 +108,7 @@ let package = Package(
         // Tests
         tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "Policy", "SMTPServer", "Telemetry", nioCore, nioPosix]),
         tests("Architecture", []),
-        tests("Command", ["valija", "MailSyntax"]),
+        tests("Command", ["valija", "Manifest", "PostfixFiles", "LMDB", "MailSyntax"]),
         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
         tests("LMDB", ["LMDB"]),

@@ -11,6 +11,7 @@ enum Program {
         case "sendmail": exit(Sendmail.run(Array(arguments.dropFirst())).rawValue)
         case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
         case "newaliases": exit(Sendmail.run(["-bi"]).rawValue)
+        case "postconf": exit(Postconf.run(Array(arguments.dropFirst())).rawValue)
         case "postmap": exit(Postmap.run(Array(arguments.dropFirst()), as: .postmap).rawValue)
         case "postalias": exit(Postmap.run(Array(arguments.dropFirst()), as: .postalias).rawValue)
         default: await Valija.main()

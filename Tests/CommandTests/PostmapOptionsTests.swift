@@ -1,10 +1,10 @@
 // The options of postmap and postalias.
 
+import LMDB
 import Testing
 
 @testable import valija
 
-private typealias Case = (line: String, want: PostmapOptions)
 
 private func options(_ line: String, _ tables: [String] = ["lmdb:t"], _ set: (inout PostmapOptions) -> Void = { _ in }) -> (String, PostmapOptions) {
     var options = try! PostmapOptions(tables, as: .postmap)
@@ -29,7 +29,7 @@ private func options(_ line: String, _ tables: [String] = ["lmdb:t"], _ set: (in
         options("-nopu lmdb:t") { ($0.terminator, $0.staysRoot, $0.keepsMode, $0.refusesOtherThanUTF8) = (.never, true, false, false) },
         options("-v -c /etc/postfix lmdb:t"),
     ])
-func read(line: String, want: PostmapOptions) throws {
+func postmapLines(line: String, want: PostmapOptions) throws {
     #expect(try PostmapOptions(line.split(separator: " ").map(String.init), as: .postmap) == want)
 }
 
@@ -43,7 +43,7 @@ func read(line: String, want: PostmapOptions) throws {
         ("-q x -d x lmdb:t", "specify only one of -s -q or -d"),
         ("-b -q - lmdb:t", "option -b is not supported here"),
     ])
-func wrong(line: String, want: String) throws {
+func postmapFaults(line: String, want: String) throws {
     do throws(PostmapOptions.UsageError) {
         _ = try PostmapOptions(line.split(separator: " ").map(String.init), as: .postmap)
         Issue.record("taken")
@@ -53,7 +53,7 @@ func wrong(line: String, want: String) throws {
 }
 
 @Test("a table's name has a type or not", arguments: [("lmdb:/a:b", "lmdb", "/a:b"), ("/etc/aliases", nil, "/etc/aliases"), (":x", "", "x")] as [(String, String?, String)])
-func tables(text: String, type: String?, path: String) {
+func tableNames(text: String, type: String?, path: String) {
     #expect(PostmapOptions.Table(text).type == type)
     #expect(PostmapOptions.Table(text).path == path)
 }

@@ -20,26 +20,26 @@ package struct LogicalLines: Sendable {
 
     /// - Parameter name: of the file, for complaints.
     package init(_ text: [UInt8], name: String) {
-        var open: (number: Int, text: ArraySlice<UInt8>)?
+        var pending: (number: Int, text: ArraySlice<UInt8>)?
         var number = 0
         for line in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
             number += 1
-            guard let start = line.firstIndex(where: { !isSpace($0) }), line[start] != UInt8(ascii: "#") else { continue }
+            guard let start = line.firstIndex(where: { !isBlank($0) }), line[start] != UInt8(ascii: "#") else { continue }
             if start == line.startIndex {
-                take(open, name)
-                open = (number, line)
-            } else if open != nil {
-                open!.text += line
+                take(pending, name)
+                pending = (number, line)
+            } else if pending != nil {
+                pending!.text += line
             } else {
-                open = (number, line)
+                pending = (number, line)
             }
         }
-        take(open, name)
+        take(pending, name)
     }
 
     private mutating func take(_ line: (number: Int, text: ArraySlice<UInt8>)?, _ name: String) {
         guard let line else { return }
-        if isSpace(line.text.first!) {
+        if isBlank(line.text.first!) {
             let shown = String(decoding: line.text.prefix(LogicalLines.longestShown), as: UTF8.self)
             let dots = line.text.count > LogicalLines.longestShown ? "..." : ""
             complaints.append("\(name): logical line must not start with whitespace: \"\(shown)\(dots)\"")
@@ -49,5 +49,8 @@ package struct LogicalLines: Sendable {
     }
 }
 
-/// isspace(3) in the C locale.
-func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+/// Without the white space at its ends.
+func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    let start = text.drop(while: isBlank)
+    return start[..<(start.lastIndex { !isBlank($0) }.map { $0 + 1 } ?? start.startIndex)]
+}

@@ -60,7 +60,7 @@ package struct TableText: Sendable {
                 end += 1
             } else if text[end] == UInt8(ascii: "\"") {
                 isQuoted.toggle()
-            } else if isSpace(text[end]), !isQuoted {
+            } else if isBlank(text[end]), !isQuoted {
                 break
             }
             end += 1
@@ -94,12 +94,7 @@ package struct TableText: Sendable {
     }
 }
 
-private func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-    let start = text.drop(while: isSpace)
-    return start[..<(start.lastIndex { !isSpace($0) }.map { $0 + 1 } ?? start.startIndex)]
-}
-
-/// The words of an alias line, by the lexical rules of RFC 822 §3.3 with `|`, `%` and `!` added.
+/// The words of an alias line, by the lexical rules of RFC 5322 §3.2 with `|`, `%` and `!` added.
 enum AliasToken: Hashable {
     case atom([UInt8])
     /// The text between the quotes, without escapes.
@@ -162,7 +157,7 @@ enum AliasToken: Hashable {
         var rest: ArraySlice<UInt8>
 
         mutating func next() -> AliasToken? {
-            rest = rest.drop(while: isBlank)
+            rest = rest.drop(while: isLinearSpace)
             guard let first = rest.first else { return nil }
             switch first {
             case UInt8(ascii: "("): return .comment(comment())
@@ -176,7 +171,7 @@ enum AliasToken: Hashable {
                 rest = rest.dropFirst()
                 return .mark(mark)
             default:
-                let text = collect { isBlank($0) || AliasToken.marks.contains($0) }
+                let text = collect { isLinearSpace($0) || AliasToken.marks.contains($0) }
                 // An escape made something of it that has to be quoted from now on.
                 let isOdd = text.contains { $0 <= 0x20 || $0 == 0x7F || AliasToken.marks.contains($0) }
                 return isOdd ? .string(text) : .atom(text)
@@ -200,7 +195,7 @@ enum AliasToken: Hashable {
                 } else if isEnd(byte) {
                     break
                 }
-                text.append(isBlank(byte) ? UInt8(ascii: " ") : byte)
+                text.append(isLinearSpace(byte) ? UInt8(ascii: " ") : byte)
                 rest = rest.dropFirst()
             }
             return text
@@ -230,4 +225,4 @@ enum AliasToken: Hashable {
     }
 }
 
-private func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0D || byte == 0x0A }
+private func isLinearSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0D || byte == 0x0A }

@@ -1,0 +1,83 @@
+// `postconf`: the parameters and services of Postfix that the manifest in force renders to, as Postfix's postconf prints them.
+// `-c DIR` reads the main.cf and master.cf of a directory instead. Nothing is edited: the manifest is what there is to edit.
+
+import Glibc
+import Manifest
+import PostfixFiles
+
+enum Postconf {
+    static func run(_ arguments: [String]) -> ExitStatus {
+        if arguments == ["--help"] {
+            print(help)
+            return .ok
+        }
+        do {
+            let options = try PostconfOptions(arguments)
+            switch options.work {
+            case .mapTypes: write(Array("lmdb\ntexthash\n".utf8), to: 1)
+            case .lockTypes: write(Array("fcntl\ndotlock\n".utf8), to: 1)
+            case .edit(let names): throw CommandError(status: .failure, text: editing(names, options.directory))
+            case .show(let request): try show(request, options.directory)
+            }
+            return .ok
+        } catch let error as PostconfOptions.UsageError {
+            complain("postconf: fatal: \(error.text)")
+        } catch let error as PostconfListing.Refusal {
+            complain("postconf: fatal: \(error.text)")
+        } catch let error as CommandError {
+            complain("postconf: fatal: \(error.text)")
+        } catch {
+            complain("postconf: fatal: \(error)")
+        }
+        return .failure
+    }
+
+    private static let help = """
+        \(PostconfOptions.usage)
+
+        Prints Postfix's parameters as the manifest of the running appliance renders them, or those of DIR/main.cf (-c DIR).
+        Without a name all of them; -n only those that are set, -d the defaults. It edits nothing: the manifest does.
+        """
+
+    private static func show(_ request: PostconfListing.Request, _ directory: String?) throws {
+        let (main, master, place) = try configuration(directory)
+        var host = [CChar](repeating: 0, count: Int(HOST_NAME_MAX) + 1)
+        gethostname(&host, host.count - 1)
+        let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        do {
+            let answer = try PostconfListing.answer(
+                request, main: MainSettings(main, name: "\(place)/main.cf"), master: MasterEntries(master, name: "\(place)/master.cf"), directory: place,
+                settings: directory == nil ? [:] : ["config_directory": place], host: .init(name: name, processID: getpid()))
+            write(Array(answer.lines.joined().utf8), to: 1)
+            for warning in answer.warnings { complain("postconf: warning: \(warning)") }
+        } catch let flaw as MainSettings.Flaw {
+            throw CommandError(status: .failure, text: flaw.text)
+        } catch let flaw as MasterEntries.Flaw {
+            throw CommandError(status: .failure, text: flaw.text)
+        }
+    }
+
+    /// The texts of main.cf and master.cf, and the directory that they are in, or would be.
+    private static func configuration(_ directory: String?) throws -> (main: [UInt8], master: [UInt8], place: String) {
+        if let directory, access("\(directory)/main.cf", F_OK) == 0 || access("\(directory)/mail.yaml", F_OK) != 0 {
+            do {
+                return (try readFile("\(directory)/main.cf"), try readFile("\(directory)/master.cf"), directory)
+            } catch let error as CommandError {
+                throw CommandError(status: .failure, text: "open \(error.text)")
+            }
+        }
+        let system = try loadManifest(directory.map { "\($0)/mail.yaml" })
+        let files = Rendering(system).files
+        func text(_ name: String) -> [UInt8] { files.first { $0.name == name }.map { Array($0.content.utf8) } ?? [] }
+        return (text("main.cf"), text("master.cf"), "/etc/postfix")
+    }
+
+    /// Where what was to be edited stands.
+    private static func editing(_ names: [String], _ directory: String?) -> String {
+        let keys = names.map { name in
+            let keys = ManifestReference.keys(forPostfix: name)
+            return keys.isEmpty ? "no key of it sets \(name)" : "\(name) is its \(keys.joined(separator: " or "))"
+        }
+        return "nothing is edited here: the manifest is the configuration; change \(manifestPath(nil)) (\(keys.joined(separator: "; "))) and reload it"
+    }
+}
