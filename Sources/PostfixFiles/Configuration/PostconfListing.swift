@@ -287,6 +287,8 @@ package struct PostconfListing: Sendable {
     private struct Columns {
         struct Argument {
             let text: String
+            /// What Postfix counts of it before it breaks a line: not the braces.
+            var length: Int { text.utf8.count - (text.hasPrefix("{") && text.hasSuffix("}") ? 2 : 0) }
             /// An option with a value has a line of its own where lines are folded.
             let startsLine: Bool
         }
@@ -311,7 +313,7 @@ package struct PostconfListing: Sendable {
             for argument in arguments {
                 if argument.startsLine { length = PostconfListing.width }
                 if length > PostconfListing.indent {
-                    if folds, length + 1 + argument.text.utf8.count >= PostconfListing.width {
+                    if folds, length + 1 + argument.length >= PostconfListing.width {
                         text += "\n    "
                         length = PostconfListing.indent
                     } else {
