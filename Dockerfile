@@ -11,7 +11,7 @@ RUN mkdir -p /image/usr/bin /image/usr/sbin /image/var/mail /image/var/spool/val
  && cp .build-static/release/valija /image/usr/bin/valija \
  && ln -s valija /image/usr/bin/mailq \
  && ln -s valija /image/usr/bin/newaliases \
- && ln -s ../bin/valija /image/usr/sbin/sendmail
+ && for name in sendmail postqueue postsuper postcat; do ln -s ../bin/valija /image/usr/sbin/$name; done
 
 FROM scratch
 COPY --from=build /image/usr /usr

@@ -82,7 +82,7 @@ private func converse(_ pieces: [ArraySlice<UInt8>], pausesInContent: Bool) {
             switch action {
             case .send: break
             case .sendContent: if !pausesInContent { session.contentSent() }
-            case .result(let recipient, _): results![recipient] += 1
+            case .result(let recipient, _, _): results![recipient] += 1
             case .ready:
                 settle()
                 isReady = true

@@ -1,12 +1,12 @@
 // What administrators' commands ask of a running appliance: HTTP over a Unix socket in the spool's directory, for its
 // owner only. Answers are ready to print, as text or JSON.
 //
-//     GET    /queue?format=mailq|json      the whole queue, streamed
-//     GET    /queue/ID?format=…            one message: its entry, an empty line, its content (json: the entry only)
-//     POST   /queue/flush, /queue/ID/flush
-//     DELETE /queue, /queue/ID
-//
-// Queue ids have hexadecimal digits only, so `flush` is none.
+//     GET  /queue?format=mailq|json|postqueue    the whole queue, streamed
+//     GET  /queue/ID?format=mailq|json|envelope  one message: its entry, with mailq also an empty line and its content
+//     GET  /queue/ID/content                     its octets
+//     POST /queue/VERB?id=ID,ID,…                flush, hold, release, requeue or delete these: a line for each, `changed ID`,
+//                                                `unchanged ID` or `missing ID`, then `done NUMBER`
+//     POST /queue/VERB?queue=NAME,…&site=DOMAIN  all of these queues, or with a recipient in that domain: `done NUMBER`
 
 internal import Glibc
 internal import MailQueue
@@ -32,19 +32,17 @@ struct ControlRoutes: Sendable {
         let parts = request.path.split(separator: "/").map(String.init)
         guard parts.first == "queue" else { return try await responder.send(404, "text/plain", "no such request\n") }
         do {
-            switch (request.method, parts.count, parts.last!) {
-            case ("GET", 1, _): try await list(request, responder)
-            case ("DELETE", 1, _): try await responder.send(200, "text/plain", "\(try await deleteAll())\n")
-            case ("POST", 2, "flush"): try await responder.send(200, "text/plain", "\(try await scheduler.flush(nil))\n")
-            case ("GET", 2, let name):
-                guard let (message, content) = try await message(name) else { return try await responder.sendNoMessage(name) }
-                try await show(message, content, request, responder)
-            case ("POST", 3, "flush"):
-                guard let (message, _) = try await message(parts[1]) else { return try await responder.sendNoMessage(parts[1]) }
-                try await responder.send(200, "text/plain", "\(try await scheduler.flush(message.id))\n")
-            case ("DELETE", 2, let name):
-                guard let id = QueueID(name), try await scheduler.delete(id) else { return try await responder.sendNoMessage(name) }
-                try await responder.send(200, "text/plain", "1\n")
+            switch (request.method, parts.count) {
+            case ("GET", 1): try await list(request, responder)
+            case ("GET", 2),
+                ("GET", 3) where parts[2] == "content":
+                guard let id = QueueID(parts[1]), let (message, content) = try await scheduler.message(id) else {
+                    return try await responder.send(404, "text/plain", "no message \(parts[1]) in the queue\n")
+                }
+                try await show(message, content, onlyContent: parts.count == 3, request, responder)
+            case ("POST", 2):
+                guard let verb = QueueVerb(rawValue: parts[1]) else { return try await responder.send(404, "text/plain", "no such request\n") }
+                try await change(verb, request, responder)
             default: try await responder.send(405, "text/plain", "method not allowed\n")
             }
         } catch let failure as SpoolFailure {
@@ -52,9 +50,25 @@ struct ControlRoutes: Sendable {
         }
     }
 
-    private func message(_ name: String) async throws -> (StoredMessage, MessageContent)? {
-        guard let id = QueueID(name) else { return nil }
-        return try await scheduler.message(id)
+    private func change(_ verb: QueueVerb, _ request: HTTPRequest, _ responder: HTTPResponder) async throws {
+        var answer = ""
+        let count: Int
+        if let names = request.query["id"] {
+            let names = names.split(separator: ",")
+            guard names.count <= ControlRoutes.page else { return try await responder.send(400, "text/plain", "more ids than \(ControlRoutes.page)\n") }
+            let changes = try await scheduler.change(verb, names.compactMap { QueueID($0) })
+            for (id, change) in changes { answer += "\(change.rawValue) \(id)\n" }
+            count = changes.count { $0.change == .changed }
+        } else {
+            var selection = QueueSelection()
+            if let names = request.query["queue"] { selection.queues = Set(names.split(separator: ",").compactMap { QueueName(rawValue: String($0)) }) }
+            if let site = request.query["site"] {
+                guard let domain = Domain(site) else { return try await responder.send(400, "text/plain", "\(site) is not a domain\n") }
+                selection.site = domain
+            }
+            count = try await scheduler.change(verb, where: selection)
+        }
+        try await responder.send(200, "text/plain", "\(answer)done \(count)\n")
     }
 
     private func format(_ request: HTTPRequest) -> QueueListing.Format { request.query["format"].flatMap { .init(rawValue: $0) } ?? .mailq }
@@ -72,27 +86,16 @@ struct ControlRoutes: Sendable {
         try await responder.end()
     }
 
-    /// All that is there now; what arrives meanwhile is not meant. A queue id is the time of arrival.
-    private func deleteAll() async throws -> Int {
-        var count = 0
-        var last = QueueID(rawValue: -1)
-        let now = QueueID(rawValue: Timestamp.now().microseconds)
-        while true {
-            let page = try await scheduler.list(after: last, limit: ControlRoutes.page).filter { $0.id <= now }
-            guard let end = page.last else { return count }
-            for message in page where try await scheduler.delete(message.id) { count += 1 }
-            last = end.id
-        }
-    }
-
-    private func show(_ message: StoredMessage, _ content: MessageContent, _ request: HTTPRequest, _ responder: HTTPResponder) async throws {
-        if format(request) == .json {
+    private func show(
+        _ message: StoredMessage, _ content: MessageContent, onlyContent: Bool, _ request: HTTPRequest, _ responder: HTTPResponder
+    ) async throws {
+        let format = format(request)
+        let entry = onlyContent ? [] : QueueListing.entry(message, format)
+        if format.isEntryOnly {
             try await responder.begin(200, "text/plain; charset=utf-8")
-            try await responder.write(QueueListing.json(message))
+            try await responder.write(entry)
             return try await responder.end()
         }
-        var listing = QueueListing(format: .mailq)
-        let entry = listing.render([message])
         switch content {
         case .inline(let bytes):
             try await responder.begin(200, "text/plain; charset=utf-8")
@@ -107,10 +110,6 @@ struct ControlRoutes: Sendable {
         }
         try await responder.end()
     }
-}
-
-extension HTTPResponder {
-    fileprivate func sendNoMessage(_ name: String) async throws { try await send(404, "text/plain", "no message \(name) in the queue\n") }
 }
 
 /// Nil at the end, and where the file cannot be read.

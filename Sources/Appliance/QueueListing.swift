@@ -1,4 +1,4 @@
-// The queue as administrators read it: Postfix's mailq(1) layout, and one JSON object a message.
+// The queue as administrators read it: Postfix's mailq(1), `postqueue -j` and postcat(1), and our own JSON, an object a message.
 
 internal import MailQueue
 internal import MailSyntax
@@ -6,7 +6,18 @@ internal import Telemetry
 
 /// Renders a listing page by page; holds only sums.
 struct QueueListing {
-    enum Format: String { case mailq, json }
+    enum Format: String {
+        /// As mailq(1) prints it with `enable_long_queue_ids`.
+        case mailq
+        case json
+        /// As `postqueue -j` of Postfix 3.7 prints it.
+        case postqueue
+        /// The envelope as postcat(1) prints it.
+        case envelope
+
+        /// No content follows the entry of a message.
+        var isEntryOnly: Bool { self != .mailq }
+    }
 
     private let format: Format
     private var messages = 0
@@ -17,12 +28,8 @@ struct QueueListing {
     mutating func render(_ page: [StoredMessage]) -> [UInt8] {
         var out: [UInt8] = []
         for message in page {
-            switch format {
-            case .json: out += QueueListing.json(message)
-            case .mailq:
-                if messages == 0 { out += "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n".utf8 }
-                out += QueueListing.text(message).utf8
-            }
+            if messages == 0, format == .mailq { out += QueueListing.title }
+            out += QueueListing.entry(message, format)
             messages += 1
             octets += message.size
         }
@@ -33,18 +40,33 @@ struct QueueListing {
     func end() -> [UInt8] {
         guard format == .mailq else { return [] }
         if messages == 0 { return Array("Mail queue is empty\n".utf8) }
-        return Array("-- \((octets + 1023) / 1024) Kbytes in \(messages) Request\(messages == 1 ? "" : "s").\n".utf8)
+        return Array("-- \(octets / 1024) Kbytes in \(messages) Request\(messages == 1 ? "" : "s").\n".utf8)
     }
 
-    /// Queue id with `*` while it is being delivered, size, arrival, sender; then each recipient, under the reason of its
-    /// last failure.
+    static let title = Array("----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n".utf8)
+
+    static func entry(_ message: StoredMessage, _ format: Format) -> [UInt8] {
+        switch format {
+        case .mailq: Array(text(message).utf8)
+        case .json: json(message)
+        case .postqueue: postqueue(message)
+        case .envelope: Array(envelope(message).utf8)
+        }
+    }
+
+    /// Queue id with `*` while it is being delivered and `!` on hold, size, arrival, sender; then each recipient, under the reason
+    /// of its last failure.
     private static func text(_ message: StoredMessage) -> String {
-        let id = "\(message.id)\(message.isLeased ? "*" : "")"
-        var text = "\(padded(id, to: 17)) \(padded("\(message.size)", to: 8, right: true)) \(message.received.asctime.dropLast(5)) "
-        text += "\(message.sender.map { "\($0)" } ?? "MAILER-DAEMON")\n"
+        let mark = switch message.queue {
+        case .active: "*"
+        case .hold: "!"
+        case .incoming, .deferred: ""
+        }
+        var text = "\(padded("\(message.id)\(mark)", to: 17)) \(padded("\(message.size)", to: 8, right: true)) \(message.received.asctime.dropLast(5)) "
+        text += "\(sender(message))\n"
         var lastReason: String?
         for recipient in message.recipients where recipient.state == .pending {
-            if let reason = recipient.reply?.summary, reason != lastReason {
+            if let reason = recipient.explanation, reason != lastReason {
                 text += padded("(\(reason))", to: 78, right: true) + "\n"
                 lastReason = reason
             }
@@ -53,12 +75,60 @@ struct QueueListing {
         return text + "\n"
     }
 
+    private static func sender(_ message: StoredMessage) -> String { message.sender.map { "\($0)" } ?? "MAILER-DAEMON" }
+
+    /// postqueue(1), "JSON object format": with its blanks, as scripts may look for them.
+    private static func postqueue(_ message: StoredMessage) -> [UInt8] {
+        var line = JSONLine(isSpaced: true)
+        line.field("queue_name", message.queue.rawValue)
+        line.field("queue_id", message.id.description)
+        line.field("arrival_time", Int(message.received.seconds))
+        line.field("message_size", message.size)
+        line.field("forced_expire", false)
+        line.field("sender", sender(message))
+        line.beginArray("recipients")
+        for stored in message.recipients where stored.state == .pending {
+            line.beginElement()
+            line.field("address", stored.recipient.target.address.description)
+            line.field("delay_reason", stored.explanation)
+            line.endObject()
+        }
+        line.endArray()
+        line.finish()
+        return line.bytes
+    }
+
+    /// postcat(1): the records of a queue file that have an equivalent here. What a recipient waits for stands in other files
+    /// of Postfix's.
+    private static func envelope(_ message: StoredMessage) -> String {
+        let time = message.received.asctime
+        let sums = [message.size, 0, message.recipients.count, 0, message.size, 0].map { padded("\($0)", to: 15, right: true) }
+        var text = """
+            *** ENVELOPE RECORDS \(message.queue.rawValue)/\(message.id) ***
+            message_size: \(sums.joined(separator: " "))
+            message_arrival_time: \(time)
+            create_time: \(time)
+            named_attribute: log_ident=\(message.id)
+            named_attribute: rewrite_context=local
+
+            """
+        text += "sender: \(message.sender.map { "\($0)" } ?? "")\n"
+        if message.isEightBit { text += "named_attribute: encoding=8bit\n" }
+        if let id = message.envelopeID { text += "named_attribute: envelope_id=\(id)\n" }
+        for stored in message.recipients {
+            text += "named_attribute: dsn_orig_rcpt=\(stored.recipient.originalRecipient ?? "rfc822;\(stored.recipient.original)")\n"
+            text += "original_recipient: \(stored.recipient.original)\n"
+            text += "\(stored.state == .pending ? "recipient" : "done_recipient"): \(stored.recipient.target.address)\n"
+        }
+        return text
+    }
+
     static func json(_ message: StoredMessage) -> [UInt8] {
         var line = JSONLine()
         line.field("queue_id", message.id.description)
-        line.field("queue", message.isLeased ? "active" : "deferred")
+        line.field("queue", message.queue.rawValue)
         line.field("arrival_time", message.received.rfc3339)
-        line.field("next_attempt", message.isLeased ? nil : message.due.rfc3339)
+        line.field("next_attempt", message.isLeased || message.isHeld ? nil : message.due.rfc3339)
         line.field("attempts", message.attempts)
         line.field("size", message.size)
         line.field("from", message.sender?.description ?? "")
@@ -71,12 +141,17 @@ struct QueueListing {
             line.field("dsn", stored.reply?.enhanced?.description)
             line.field("reply", stored.reply?.summary)
             line.field("relay", stored.relay)
+            line.field("command", stored.answers)
             line.endObject()
         }
         line.endArray()
         line.finish()
         return line.bytes
     }
+}
+
+extension StoredRecipient {
+    fileprivate var explanation: String? { reply?.explanation(relay: relay, answers: answers) }
 }
 
 private func padded(_ text: String, to width: Int, right: Bool = false) -> String {

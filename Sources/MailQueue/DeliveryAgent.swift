@@ -40,8 +40,11 @@ package struct QueuedRecipient: Hashable, Sendable {
     package let notify: Notify
     /// ORCPT as `addr-type;address`.
     package let originalRecipient: String?
+    /// How many recipients `original` led to when it was routed, this one among them; 0: not known.
+    package let copies: Int
 
-    package init(number: Int, original: Address, target: RecipientTarget, notify: Notify, originalRecipient: String?) {
+    package init(number: Int, original: Address, target: RecipientTarget, notify: Notify, originalRecipient: String?, copies: Int = 0) {
+        self.copies = copies
         self.number = number
         self.original = original
         self.target = target
@@ -61,6 +64,8 @@ package enum RecipientTarget: Hashable, Sendable {
         case .remote(let address): address
         }
     }
+
+    var isRemote: Bool { if case .remote = self { true } else { false } }
 }
 
 /// One message and those of its recipients that go the same way.
@@ -99,6 +104,8 @@ package struct DeliveryReport: Sendable {
     package let outcome: Outcome
     /// Who answered, for logs and reports: `mx.example.net[192.0.2.1]:25`, `maildir`.
     package let relay: String
+    /// The command of ours that the next hop answered with the reply of `outcome`, `RCPT TO`; nil: words of this server's own.
+    package let answers: String?
 
     package enum Outcome: Sendable {
         /// Done. `passesOnDSN`: the next hop took over the duty to report (RFC 3461 §5.2.2), so no report of ours.
@@ -109,11 +116,24 @@ package struct DeliveryReport: Sendable {
         case failed(Reply)
     }
 
-    package init(id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String) {
+    package init(id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String, answers: String? = nil) {
+        self.answers = answers
         self.id = id
         self.recipient = recipient
         self.outcome = outcome
         self.relay = relay
+    }
+}
+
+extension Reply {
+    /// In the words that Postfix has for administrators, in `mailq` and the log: who said what to which command, or what this
+    /// server found by itself.
+    package func explanation(relay: String?, answers: String?) -> String {
+        guard let answers else { return lines.joined(separator: " ") }
+        if isPositive { return summary }
+        var peer = relay ?? "the next hop"
+        if let port = peer.lastIndex(of: ":"), port > peer.lastIndex(of: "]") ?? peer.startIndex { peer = String(peer[..<port]) }
+        return "host \(peer) said: \(summary) (in reply to \(answers) command)"
     }
 }
 

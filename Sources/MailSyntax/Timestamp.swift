@@ -61,6 +61,9 @@ package struct Timestamp: Hashable, Comparable, Sendable {
         let day = parts[1].count == 1 ? " \(parts[1])" : String(parts[1])
         return "\(parts[0].dropLast()) \(parts[2]) \(day) \(parts[4]) \(parts[3])"
     }
+
+    /// `Nov 24 13:05:09`, as syslog has it (RFC 3164 §4.1.2).
+    package var syslog: String { String(asctime.dropFirst(4).dropLast(5)) }
 }
 
 extension Duration {

@@ -120,6 +120,9 @@ final class Connection: ChannelDuplexHandler {
                 // What ended it: 221 after QUIT, 421 by us; nothing where the client just went.
                 fields.dsn = self.session.closingReply?.enhanced?.description
                 fields.reply = self.session.closingReply?.summary
+                if self.session.closingReply?.code != 221 { fields.after = self.session.after }
+                let counts = self.session.counts
+                fields.explanation = { counts.description }
             }
         }
         context.fireChannelInactive()
@@ -309,27 +312,30 @@ final class Connection: ChannelDuplexHandler {
     /// Each destination once, however many recipients lead to it, with the reports that any of them asks for.
     private func queuedRecipients(_ open: Transaction, _ envelope: Envelope) -> [QueuedRecipient] {
         if envelope.recipients.count == 1, open.destinations[0].count == 1 {
-            return [queued(0, envelope.recipients[0], open.destinations[0][0], open)]
+            return [queued(0, envelope.recipients[0], open.destinations[0][0], copies: 1, open)]
         }
         var numbers: [Destination: Int] = [:]
-        var copies: [(recipient: EnvelopeRecipient, destination: Destination)] = []
+        var copies: [(recipient: EnvelopeRecipient, destination: Destination, count: Int)] = []
         for (recipient, destinations) in zip(envelope.recipients, open.destinations) {
             for destination in destinations {
                 if let number = numbers[destination] {
                     copies[number].recipient.notify = copies[number].recipient.notify.combined(with: recipient.notify)
                 } else {
                     numbers[destination] = copies.count
-                    copies.append((recipient, destination))
+                    copies.append((recipient, destination, destinations.count))
                 }
             }
         }
-        return copies.enumerated().map { queued($0, $1.recipient, $1.destination, open) }
+        return copies.enumerated().map { queued($0, $1.recipient, $1.destination, copies: $1.count, open) }
     }
 
-    private func queued(_ number: Int, _ recipient: EnvelopeRecipient, _ destination: Destination, _ open: Transaction) -> QueuedRecipient {
+    private func queued(
+        _ number: Int, _ recipient: EnvelopeRecipient, _ destination: Destination, copies: Int, _ open: Transaction
+    ) -> QueuedRecipient {
         let target = RecipientTarget(destination, origin: open.configuration.session.origin)
         return QueuedRecipient(
-            number: number, original: recipient.address, target: target, notify: recipient.notify, originalRecipient: recipient.originalRecipient)
+            number: number, original: recipient.address, target: target, notify: recipient.notify, originalRecipient: recipient.originalRecipient,
+            copies: copies)
     }
 
     // MARK: Time and log
@@ -374,6 +380,7 @@ final class Connection: ChannelDuplexHandler {
     ) {
         service.log.record(.messageRejected, by: .smtpd) { fields in
             self.identify(&fields)
+            fields.client?.protocolName = self.session.protocolName
             fields.queueID = id?.description
             if let envelope { fields.from = envelope.sender?.description ?? "" }
             fields.to = (to ?? (envelope?.recipients.count == 1 ? envelope?.recipients[0].address : nil))?.description

@@ -9,6 +9,7 @@ package enum Event: String, CaseIterable, Sendable {
     case sessionClosed = "session.closed"
     case messageAccepted = "message.accepted"
     case messageRejected = "message.rejected"
+    case messageRemoved = "message.removed"
     case deliverySent = "delivery.sent"
     case deliveryDeferred = "delivery.deferred"
     case deliveryBounced = "delivery.bounced"
@@ -30,7 +31,7 @@ package enum Event: String, CaseIterable, Sendable {
 
     package var level: Level {
         switch self {
-        case .sessionOpened: .debug
+        case .sessionOpened, .messageRemoved: .debug
         case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped: .warning
         case .queueFailed, .manifestRefused, .listenerFailed, .serviceFailed: .error
         default: .info
@@ -44,13 +45,14 @@ package enum Event: String, CaseIterable, Sendable {
         case .sessionClosed: "A client's session ended."
         case .messageAccepted: "A message is safely in the spool and was answered with 250."
         case .messageRejected: "A sender, recipient or message was refused with a 4xx or 5xx reply."
+        case .messageRemoved: "Nothing is left to do for a message, and it left the spool."
         case .deliverySent: "A recipient's copy was delivered or passed on."
         case .deliveryDeferred: "An attempt failed for now; it will be repeated."
         case .deliveryBounced: "A recipient failed for good; the sender gets a report."
         case .deliveryExpired: "A recipient was given up after queue.lifetime."
         case .bounceQueued: "A delivery report was queued to the sender."
         case .bounceDropped: "A report could not be delivered and was dropped."
-        case .queueChanged: "An administrator flushed or deleted queued mail."
+        case .queueChanged: "An administrator flushed, held, released, requeued or deleted queued mail."
         case .queueFailed: "The spool could not do what was asked of it."
         case .manifestLoaded: "A manifest was read and is in force."
         case .manifestRefused: "A manifest was refused; what was in force stays so."

@@ -1,4 +1,4 @@
-// The log: one JSON object a line, and a counter for each event of the same closed list.
+// The log: one JSON object a line, or lines as Postfix writes them, and a counter for each event of the same closed list.
 //
 // `record` never blocks its caller and never throws: it renders the line into a buffer that a thread of its own writes,
 // a hundred times a second at most: a wake-up for each line would cost more than the line.
@@ -12,6 +12,13 @@ package enum Level: Int, Comparable, CaseIterable, Sendable {
     case debug, info, warning, error
     package static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
     package var name: String { "\(self)" }
+}
+
+/// How events are written.
+package enum LogFormat: Sendable {
+    case json
+    /// As Postfix writes to syslog, with this host's name in each line.
+    case text(host: String)
 }
 
 package final class EventLog: Sendable {
@@ -35,11 +42,16 @@ package final class EventLog: Sendable {
     private let wakeUp = ConditionLock<Bool>(value: false)
     private let descriptor: CInt
     private let bound: Int
+    private let text: PostfixLines?
     private let time: @Sendable () -> String
 
-    /// Lines go to `descriptor`, standard output unless told. `time` gives the present moment as RFC 3339 writes it.
-    package init(level: Level, descriptor: CInt = 1, bound: Int = EventLog.bound, time: @escaping @Sendable () -> String) {
+    /// Lines go to `descriptor`, standard output unless told. `time` gives the present moment as the format has it: of RFC 3339,
+    /// or of syslog (RFC 3164 §4.1.2).
+    package init(
+        level: Level, format: LogFormat = .json, descriptor: CInt = 1, bound: Int = EventLog.bound, time: @escaping @Sendable () -> String
+    ) {
         self.bound = bound
+        text = if case .text(let host) = format { PostfixLines(host: host, process: getpid(), user: getuid()) } else { nil }
         state = NIOLockedValueBox(State(threshold: level))
         self.descriptor = descriptor
         self.time = time
@@ -54,7 +66,7 @@ package final class EventLog: Sendable {
     /// Counts the event and, where its level is not below the threshold, logs it with the fields that `fill` sets.
     /// `fill` runs only if the line is wanted.
     package func record(_ event: Event, by service: Service, level: Level? = nil, _ fill: (inout Fields) -> Void = { _ in }) {
-        let level = level ?? event.level
+        let level = level ?? (text == nil ? event.level : PostfixLines.level(of: event))
         let wanted = state.withLockedValue { state in
             state.counts[event.index] += 1
             return level >= state.threshold
@@ -80,6 +92,7 @@ package final class EventLog: Sendable {
     }
 
     private func line(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields) -> [UInt8] {
+        if let text { return text.render(event, service, level, fields, time: time()) }
         var line = JSONLine()
         line.field("time", time())
         line.field("level", level.name)

@@ -6,6 +6,8 @@ package struct Fields: Sendable {
         package var address: String?
         package var name: String?
         package var helo: String?
+        /// `SMTP`, `ESMTP`, …: how it speaks.
+        package var protocolName: String?
         package init(address: String?, name: String? = nil, helo: String? = nil) {
             self.address = address
             self.name = name
@@ -24,6 +26,12 @@ package struct Fields: Sendable {
     package var recipients: Int?
     package var size: Int?
     package var relay: String?
+    /// The command of ours that the next hop answered with `reply`.
+    package var command: String?
+    /// The message that reports this one to its sender.
+    package var reportID: String?
+    /// What a session had come to when it ended without QUIT: the last command, `DATA (12 bytes)`.
+    package var after: String?
     package var dsn: String?
     package var reply: String?
     package var delay: Duration?
@@ -32,6 +40,10 @@ package struct Fields: Sendable {
     package var reason: String?
     package var count: Int?
     package var message: String?
+    /// How much of `delay` the last attempt took; the text format shows it.
+    package var attempt: Duration?
+    /// Words that the text format alone has, made only if it asks.
+    package var explanation: (@Sendable () -> String)?
 
     package init() {}
 }
@@ -47,6 +59,7 @@ extension Fields {
             line.field("address", client.address)
             line.field("name", client.name)
             line.field("helo", client.helo)
+            line.field("protocol", client.protocolName)
             line.endObject()
         }
         line.field("from", from)
@@ -55,6 +68,9 @@ extension Fields {
         line.field("recipients", recipients)
         line.field("size", size)
         line.field("relay", relay)
+        line.field("command", command)
+        line.field("report_id", reportID)
+        line.field("after", after)
         line.field("dsn", dsn)
         line.field("reply", reply)
         if let delay { line.field("delay", delay) }

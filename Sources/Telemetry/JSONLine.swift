@@ -3,8 +3,11 @@
 package struct JSONLine {
     package private(set) var bytes: [UInt8] = []
     private var needsComma = false
+    /// `", "` and `": "` as Postfix's tools write them.
+    private let isSpaced: Bool
 
-    package init(reserving capacity: Int = 512) {
+    package init(reserving capacity: Int = 512, isSpaced: Bool = false) {
+        self.isSpaced = isSpaced
         bytes.reserveCapacity(capacity)
         bytes.append(UInt8(ascii: "{"))
     }
@@ -52,7 +55,7 @@ package struct JSONLine {
     }
 
     package mutating func beginElement() {
-        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        if needsComma { comma() }
         bytes.append(UInt8(ascii: "{"))
         needsComma = false
     }
@@ -69,12 +72,18 @@ package struct JSONLine {
     }
 
     private mutating func key(_ name: StaticString) {
-        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        if needsComma { comma() }
         needsComma = true
         bytes.append(UInt8(ascii: "\""))
         name.withUTF8Buffer { bytes.append(contentsOf: $0) }
         bytes.append(UInt8(ascii: "\""))
         bytes.append(UInt8(ascii: ":"))
+        if isSpaced { bytes.append(UInt8(ascii: " ")) }
+    }
+
+    private mutating func comma() {
+        bytes.append(UInt8(ascii: ","))
+        if isSpaced { bytes.append(UInt8(ascii: " ")) }
     }
 
     ///     string = quotation-mark *char quotation-mark        ; RFC 8259 §7: controls, `"` and `\` are escaped

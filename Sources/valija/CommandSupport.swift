@@ -127,38 +127,3 @@ func loadManifest(_ option: String?) throws -> MailSystem {
     }
     return system
 }
-
-// MARK: The queue of the running appliance
-
-enum QueueFormat: String { case mailq, json }
-
-/// Prints the queue, or one message, piece by piece: a listing may be of any length.
-func printQueue(_ directory: String, id: String? = nil, format: QueueFormat) throws -> ExitStatus {
-    let connection = try LocalConnection(unixSocket: ApplianceSockets.control(directory))
-    let target = "/queue\(id.map { "/\($0)" } ?? "")?format=\(format.rawValue)"
-    let status = try connection.request("GET", target) { status, bytes in write(bytes, to: status == 200 ? 1 : 2) }
-    return status == 200 ? .ok : .failure
-}
-
-/// Tries deferred mail now, all or one message, in silence.
-func flushQueue(_ directory: String, _ id: String?) throws -> ExitStatus {
-    let (status, text) = try answer(directory, "POST", "/queue\(try id.map { "/\(try queueID($0))" } ?? "")/flush")
-    if status != 200 { complain("sendmail: \(text)") }
-    return status == 200 ? .ok : .failure
-}
-
-/// A queue id is upper-case hexadecimal; anything else would be a path of the control socket's.
-func queueID(_ text: String) throws -> String {
-    guard !text.isEmpty, text.utf8.count <= 16, text.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else {
-        throw CommandError(status: .usage, text: "\(text) is not a queue id")
-    }
-    return text.uppercased()
-}
-
-/// A short answer of the control socket, without its line end.
-func answer(_ directory: String, _ method: String, _ target: String) throws -> (status: Int, text: String) {
-    let connection = try LocalConnection(unixSocket: ApplianceSockets.control(directory))
-    var text: [UInt8] = []
-    let status = try connection.request(method, target) { text += $1 }
-    return (status, String(String(decoding: text, as: UTF8.self).prefix { !$0.isNewline }))
-}

@@ -1,6 +1,7 @@
 // `valija queue`: the spool of the running appliance.
 
 import ArgumentParser
+import MailQueue
 import Manifest
 
 struct Queue: ParsableCommand {
@@ -10,7 +11,7 @@ struct Queue: ParsableCommand {
             Exit 0: done; 1: there is no such message, or the appliance could not do it; 64: the command line is wrong; 75: no \
             appliance answers; 77: this user may not ask it; 78: the manifest is not valid.
             """,
-        subcommands: [List.self, Show.self, Flush.self, Delete.self])
+        subcommands: [List.self, Show.self, Flush.self, Hold.self, Release.self, Requeue.self, Delete.self])
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists the queued messages, oldest first.")
@@ -34,29 +35,56 @@ struct Queue: ParsableCommand {
     }
 
     struct Flush: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Tries deferred mail now: one message, or all. Prints how many.")
+        static let configuration = CommandConfiguration(
+            abstract: "Tries deferred mail now: some messages, or all.", discussion: "Prints how many. Mail on hold stays there.")
         @OptionGroup var location: ManifestOption
-        @Argument(help: "Queue id; without it all messages.") var id: String?
+        @Argument(help: "Queue ids; without one all messages.") var ids: [String] = []
         @Flag(help: "The number in a JSON object.") var json = false
 
-        func run() throws {
-            try inQueue(location) { directory in
-                try change(directory, "POST", "/queue\(try id.map { "/\(try queueID($0))" } ?? "")/flush", named: "flushed", json: json)
-            }
-        }
+        func run() throws { try change(location, .flush, ids.isEmpty ? ["ALL"] : ids, named: "flushed", json) }
+    }
+
+    struct Hold: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Puts messages on hold: they are not tried, and not given up either, until they are released.")
+        @OptionGroup var location: ManifestOption
+        @OptionGroup var messages: Messages
+
+        func run() throws { try change(location, .hold, messages.ids, named: "held", messages.json) }
+    }
+
+    struct Release: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Takes messages off hold, and tries them.")
+        @OptionGroup var location: ManifestOption
+        @OptionGroup var messages: Messages
+
+        func run() throws { try change(location, .release, messages.ids, named: "released", messages.json) }
+    }
+
+    struct Requeue: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Routes messages anew by the manifest in force, and tries them.",
+            discussion: """
+                After a change of aliases, domains or the relayhost: an address of which nothing was delivered yet goes where it leads \
+                now; of one that was delivered in part the rest is sent on. A message keeps its id and its age.
+                """)
+        @OptionGroup var location: ManifestOption
+        @OptionGroup var messages: Messages
+
+        func run() throws { try change(location, .requeue, messages.ids, named: "requeued", messages.json) }
     }
 
     struct Delete: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Deletes a message without a report to its sender, or ALL messages.")
+        static let configuration = CommandConfiguration(abstract: "Deletes messages without a report to their senders.")
         @OptionGroup var location: ManifestOption
-        @Argument(help: "Queue id, or ALL.") var id: String
-        @Flag(help: "The number in a JSON object.") var json = false
+        @OptionGroup var messages: Messages
 
-        func run() throws {
-            try inQueue(location) { directory in
-                try change(directory, "DELETE", id == "ALL" ? "/queue" : "/queue/\(try queueID(id))", named: "deleted", json: json)
-            }
-        }
+        func run() throws { try change(location, .delete, messages.ids, named: "deleted", messages.json) }
+    }
+
+    struct Messages: ParsableArguments {
+        @Argument(help: "Queue ids, or ALL.") var ids: [String]
+        @Flag(help: "The number in a JSON object.") var json = false
     }
 }
 
@@ -66,12 +94,15 @@ private func inQueue(_ location: ManifestOption, _ work: (String) throws -> Exit
     if status != .ok { throw ExitCode(status.rawValue) }
 }
 
-private func change(_ directory: String, _ method: String, _ target: String, named name: String, json: Bool) throws -> ExitStatus {
-    let (status, text) = try answer(directory, method, target)
-    guard status == 200 else {
-        complain("valija queue: \(text)")
-        return .failure
+/// Tells of messages that are not there, and how many were changed.
+private func change(_ location: ManifestOption, _ verb: QueueVerb, _ ids: [String], named name: String, _ json: Bool) throws {
+    try inQueue(location) { directory in
+        let answer = try ids == ["ALL"] ? changeQueue(directory, verb, "") : changeQueue(directory, verb, ids: ids.map(queueID))
+        for id in answer.missing { complain("valija queue: no message \(id) in the queue") }
+        if answer.missing.isEmpty || answer.count > 0 {
+            let count = answer.count
+            write(Array((json ? "{\"\(name)\":\(count)}\n" : "\(count) message\(count == 1 ? "" : "s") \(name)\n").utf8), to: 1)
+        }
+        return answer.missing.isEmpty ? .ok : .failure
     }
-    write(Array((json ? "{\"\(name)\":\(text)}\n" : "\(text) message\(text == "1" ? "" : "s") \(name)\n").utf8), to: 1)
-    return .ok
 }

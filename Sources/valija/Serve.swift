@@ -11,7 +11,7 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Runs the appliance that a manifest describes, until SIGTERM or SIGINT.",
         discussion: """
-            Logs are JSON objects, one a line, on standard output. A second signal changes nothing: it ends within ten seconds.
+            Logs are JSON objects, one a line, on standard output, or Postfix's lines with logging.format: text. A second signal changes nothing: it ends within ten seconds.
 
             Exit 0: stopped as asked; 1: it could not start; 64: the command line is wrong; 78: the manifest is not valid.
             """)
@@ -35,7 +35,7 @@ struct Serve: AsyncParsableCommand {
             log.close()
             throw ExitCode(report(error, as: "valija serve").rawValue)
         }
-        let log = EventLog(level: system.logging.level.value.threshold, time: { Timestamp.now().rfc3339 })
+        let log = eventLog(system)
         defer { log.close() }
         do {
             try await Assembly(system, log: log).run()
@@ -44,6 +44,17 @@ struct Serve: AsyncParsableCommand {
             complain("valija serve: \(error)")
             throw ExitCode.failure
         }
+    }
+}
+
+private func eventLog(_ system: MailSystem) -> EventLog {
+    let level = system.logging.level.value.threshold
+    switch system.logging.format.value {
+    case .json: return EventLog(level: level, time: { Timestamp.now().rfc3339 })
+    case .text:
+        // As Postfix's postlogd names its host: the first label.
+        let host = system.hostname.value.key.prefix { $0 != "." }
+        return EventLog(level: level, format: .text(host: String(host)), time: { Timestamp.now().syslog })
     }
 }
 

@@ -9,7 +9,10 @@ enum Program {
         let arguments = CommandLine.arguments
         switch arguments.first?.split(separator: "/").last ?? "valija" {
         case "sendmail": exit(Sendmail.run(Array(arguments.dropFirst())).rawValue)
-        case "mailq": exit(Sendmail.run(["-bp"]).rawValue)
+        case "mailq": exit(Sendmail.run(["-bp"] + arguments.dropFirst()).rawValue)
+        case "postqueue": exit(Postqueue.run(Array(arguments.dropFirst())).rawValue)
+        case "postsuper": exit(Postsuper.run(Array(arguments.dropFirst())).rawValue)
+        case "postcat": exit(Postcat.run(Array(arguments.dropFirst())).rawValue)
         case "newaliases": exit(Sendmail.run(["-bi"]).rawValue)
         case "postconf": exit(Postconf.run(Array(arguments.dropFirst())).rawValue)
         case "postmap": exit(Postmap.run(Array(arguments.dropFirst()), as: .postmap).rawValue)

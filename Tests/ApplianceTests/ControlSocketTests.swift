@@ -5,7 +5,7 @@ import Testing
 
 @testable import Appliance
 
-@Test("the control socket lists, shows, flushes and deletes, and answers senseless requests without harm")
+@Test("the control socket lists, shows and changes the queue, and answers senseless requests without harm")
 func controlSocket() async throws {
     try await RunningAppliance.with { appliance in
         var status = stat()
@@ -21,7 +21,17 @@ func controlSocket() async throws {
         #expect(json.status == 200 && json.text.hasPrefix("{\"queue_id\":\"\(small)\",") && json.text.hasSuffix("}\n"))
         #expect(try await appliance.ask("GET", "/queue/\(small)").text.hasSuffix("Subject: small\r\n\r\nhello\r\n"))
         #expect(try await appliance.ask("GET", "/queue/\(large)").text.hasSuffix("0123456789\r\n"))
-        #expect(try await appliance.ask("POST", "/queue/\(small)/flush").status == 200)
+        let envelope = try await appliance.ask("GET", "/queue/\(small)?format=envelope")
+        #expect(envelope.status == 200 && envelope.text.hasSuffix("\nrecipient: someone@elsewhere.example\n"), "\(envelope.text)")
+        #expect(try await appliance.ask("GET", "/queue/\(small)/content").text.hasSuffix("\r\nSubject: small\r\n\r\nhello\r\n"))
+        #expect(try await appliance.ask("POST", "/queue/hold?id=\(small),ABC") == (200, "changed \(small)\nmissing ABC\ndone 1\n"))
+        #expect(try await appliance.ask("POST", "/queue/hold?id=\(small)") == (200, "unchanged \(small)\ndone 0\n"))
+        #expect(try await appliance.ask("GET", "/queue").text.contains("\n\(small)! "))
+        #expect(try await appliance.ask("POST", "/queue/flush?id=\(small)") == (200, "unchanged \(small)\ndone 0\n"))
+        #expect(try await appliance.ask("POST", "/queue/requeue?queue=hold") == (200, "done 1\n"))
+        #expect(try await appliance.ask("POST", "/queue/hold?site=elsewhere.example&queue=deferred,active,incoming") == (200, "done 2\n"))
+        #expect(try await appliance.ask("POST", "/queue/release?site=third.example") == (200, "done 0\n"))
+        #expect(try await appliance.ask("POST", "/queue/release") == (200, "done 2\n"))
         #expect(try await appliance.ask("POST", "/queue/flush").status == 200)
 
         // A body that somebody took away is said to be gone, not shown as empty.
@@ -30,15 +40,17 @@ func controlSocket() async throws {
         #expect(gone.status == 503 && gone.text.contains(large), "\(gone)")
 
         for (method, target, wanted) in [
-            ("POST", "/queue", 405), ("PUT", "/queue", 405), ("PUT", "/queue/\(small)", 405), ("GET", "/queue/\(small)/flush", 405),
-            ("DELETE", "/queue/\(small)/flush", 405), ("GET", "/queue/a/b/c/d", 405), ("GET", "/queue/ABC", 404), ("GET", "/queue/../x", 405),
-            ("POST", "/queue/ABC/flush", 404), ("DELETE", "/queue/ABC", 404), ("DELETE", "/queue/-1", 404), ("GET", "/", 404), ("GET", "//", 404), ("GET", "/nothing", 404),
+            ("POST", "/queue", 405), ("PUT", "/queue", 405), ("PUT", "/queue/\(small)", 405), ("GET", "/queue/\(small)/flush", 405), ("DELETE", "/queue", 405),
+            ("GET", "/queue/a/b/c/d", 405), ("GET", "/queue/ABC", 404), ("GET", "/queue/ABC/content", 404), ("GET", "/queue/../x", 405), ("POST", "/queue/eat", 404),
+            ("POST", "/queue/flush/ABC", 405), ("POST", "/queue/flush?site=a..b", 400), ("POST", "/queue/delete?id=\(Array(repeating: "A", count: 501).joined(separator: ","))", 400),
+            ("GET", "/", 404), ("GET", "//", 404), ("GET", "/nothing", 404),
         ] {
             #expect(try await appliance.ask(method, target).status == wanted, "\(method) \(target)")
         }
 
-        #expect(try await appliance.ask("DELETE", "/queue/\(small)") == (200, "1\n"))
-        #expect(try await appliance.ask("DELETE", "/queue") == (200, "1\n"))
+        #expect(try await appliance.ask("POST", "/queue/delete?id=\(small)") == (200, "changed \(small)\ndone 1\n"))
+        #expect(try await appliance.ask("POST", "/queue/delete?id=-1,x") == (200, "done 0\n"))
+        #expect(try await appliance.ask("POST", "/queue/delete") == (200, "done 1\n"))
         #expect(try await appliance.ask("GET", "/queue") == (200, "Mail queue is empty\n"))
     }
 }

@@ -196,8 +196,8 @@ struct ActiveQueueTests {
         queue.cancelReservation(octets: 300)
         #expect(queue.count == 2)
         _ = settle(&queue, 1, queued("a@example.org"), .delivered)
-        queue.drop(QueueID(rawValue: 2))
-        queue.drop(QueueID(rawValue: 2))
+        queue.drop([QueueID(rawValue: 2)])
+        queue.drop([QueueID(rawValue: 2)])
         // All is given back: as much fits as at the start.
         #expect(queue.room == (4, 500))
         #expect(reserve(1000, &queue))
@@ -243,7 +243,7 @@ struct ActiveQueueTests {
         var queue = ActiveQueue()
         add(1, to: ["a@example.org", "x@x.example"], &queue)
         add(2, to: ["a@example.org"], &queue)
-        queue.drop(QueueID(rawValue: 1))
+        queue.drop([QueueID(rawValue: 1)])
         #expect(queue.startBatches().flatMap { $0.requests.map(\.id.rawValue) } == [2])
         #expect(queue.waitingCount == 0 && queue.count == 1)
     }
@@ -256,7 +256,7 @@ struct ActiveQueueTests {
         add(1, &queue)
         add(2, &queue)
         #expect(queue.startBatches().count == 1)
-        queue.drop(QueueID(rawValue: 1))
+        queue.drop([QueueID(rawValue: 1)])
         #expect(settle(&queue, 1, queued("a@example.org"), .delivered) == nil)
         queue.batchEnded(.mailboxes)
         #expect(queue.startBatches().flatMap { $0.requests.map(\.id.rawValue) } == [2])

@@ -69,6 +69,8 @@ final class Post: Sendable {
         if let failure { throw failure }
     }
 
+    func change(_ verb: QueueVerb, _ id: QueueID) async throws -> QueueChange { try await scheduler.change(verb, [id])[0].change }
+
     @discardableResult
     func send(to recipients: [String] = ["alice@example.org"], from sender: String? = "sender@example.org", notify: Notify = .unspecified, body: String = "Subject: x\r\n\r\nHello\r\n") async throws -> QueueID {
         let id = spool.nextID(now: clock.now)
@@ -294,7 +296,7 @@ struct DeliverySchedulerTests {
             try await post.settle { post.spool.count == 1 && post.count(.queueFailed) == 1 }
             #expect(post.mailboxes.attempts.map(\.id.rawValue) == [2, 3])
             #expect(try await post.list().first?.isDamaged == true)
-            #expect(try await post.scheduler.delete(QueueID(rawValue: 1)))
+            #expect(try await post.change(.delete, QueueID(rawValue: 1)) == .changed)
         }
     }
 
@@ -308,10 +310,14 @@ struct DeliverySchedulerTests {
             try await post.settle { try await post.list().allSatisfy { !$0.isLeased } }
             agent.decide { _, _ in [.delivered] }
             await post.pass(.seconds(1))
-            #expect(try await post.scheduler.flush(all ? nil : ids[1]) == (all ? 2 : 1))
+            if all {
+                #expect(try await post.scheduler.change(.flush, where: QueueSelection()) == 2)
+            } else {
+                #expect(try await post.change(.flush, ids[1]) == .changed)
+            }
             try await post.settle { post.spool.count == (all ? 0 : 1) }
             #expect(try await post.list().map(\.id) == (all ? [] : [ids[0]]))
-            #expect(try await post.scheduler.flush(QueueID(rawValue: 1)) == 0)
+            #expect(try await post.change(.flush, QueueID(rawValue: 1)) == .missing)
         }
     }
 
@@ -322,8 +328,8 @@ struct DeliverySchedulerTests {
         try await Post.open(path, mailboxes: FakeAgent(isHeld: true), limits: limits) { post in
             let ids = [try await post.send(), try await post.send()]
             await until { post.mailboxes.running == 1 }
-            #expect(try await post.scheduler.delete(ids[1]))
-            #expect(try await !post.scheduler.delete(ids[1]))
+            #expect(try await post.change(.delete, ids[1]) == .changed)
+            #expect(try await post.change(.delete, ids[1]) == .missing)
             post.mailboxes.release()
             try await post.settle { post.spool.count == 0 }
             #expect(post.mailboxes.attempts.map(\.id) == [ids[0]])
@@ -337,7 +343,7 @@ struct DeliverySchedulerTests {
         try await Post.open(path, mailboxes: agent) { post in
             let id = try await post.send()
             await until { agent.running == 1 }
-            #expect(try await post.scheduler.delete(id))
+            #expect(try await post.change(.delete, id) == .changed)
             #expect(post.spool.count == 0 && post.scheduler.activeCount == 0)
             agent.release()
             await until { agent.running == 0 }

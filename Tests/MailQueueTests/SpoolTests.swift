@@ -231,10 +231,10 @@ struct SpoolTests {
     @Test("a spool that a later version wrote is refused and left alone")
     func laterVersion() async throws {
         try await withSpool(path) { try await $0.put(incoming(QueueID(rawValue: 1))) }
-        edit(path, "PRAGMA user_version=2")
+        edit(path, "PRAGMA user_version=99")
         let failure = #expect(throws: SpoolFailure.self) { try Spool(directory: path, owner: "test") }
-        #expect(failure?.reason.contains("schema version 2") == true)
-        edit(path, "PRAGMA user_version=1")
+        #expect(failure?.reason.contains("schema version 99") == true)
+        edit(path, "PRAGMA user_version=\(SpoolSchema.version)")
         #expect(try await ids(path) == [1])
     }
 
@@ -392,12 +392,12 @@ struct SpoolTests {
     func makeDue() async throws {
         try await withSpool(path) { spool in
             for id in 1...4 as ClosedRange<Int64> { try await spool.put(incoming(QueueID(rawValue: id), received: epoch + .seconds(id * 100)), leased: id == 4) }
-            #expect(try await spool.perform { try $0.makeDue(QueueID(rawValue: 4), now: epoch) } == 0)
-            #expect(try await spool.perform { try $0.makeDue(QueueID(rawValue: 9), now: epoch) } == 0)
-            #expect(try await spool.perform { try $0.makeDue(QueueID(rawValue: 2), now: epoch) } == 1)
+            #expect(try await !spool.perform { try $0.makeDue(QueueID(rawValue: 4), now: epoch) })
+            #expect(try await !spool.perform { try $0.makeDue(QueueID(rawValue: 9), now: epoch) })
+            #expect(try await spool.perform { try $0.makeDue(QueueID(rawValue: 2), now: epoch) })
             let dues = try await spool.allMessages().map(\.due)
             #expect(dues == [epoch + .seconds(100), epoch, epoch + .seconds(300), epoch + .seconds(400)])
-            #expect(try await spool.perform { try $0.makeDue(nil, now: epoch) } == 2)
+            #expect(try await spool.perform { try $0.makeAllDue(now: epoch) } == 2)
         }
     }
 

@@ -105,7 +105,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             logged: ["\"rule\":\"mail.yaml:3 domains.example.org\"", "\"to\":\"nobody@example.org\"", "\"from\":\"s@example.net\""]),
         Refusal(
             commands: ["MAIL FROM:<s@example.net>", "RCPT TO:<x@elsewhere.example>"], reply: "554 5.7.1",
-            logged: ["\"rule\":\"mail.yaml:9 networks\"", "\"client\":{\"address\":\"203.0.113.9\",\"helo\":\"client.example.net\"}"]),
+            logged: ["\"rule\":\"mail.yaml:9 networks\"", "\"client\":{\"address\":\"203.0.113.9\",\"helo\":\"client.example.net\",\"protocol\":\"ESMTP\"}"]),
         Refusal(commands: ["VRFY nobody"], reply: "550 5.1.1", logged: ["\"rule\":\"mail.yaml:3 domains.example.org\"", "\"message\":\"VRFY\""]),
         Refusal(commands: ["NONSENSE"], reply: "500 5.5.2", logged: ["\"dsn\":\"5.5.2\"", "\"message\":\"NONSENSE\""]),
     ])

@@ -80,7 +80,7 @@ struct ClientDialogue {
                 case .sendContent:
                     transcript.append("= content")
                     if !holdsContent { session.contentSent() }
-                case .result(let recipient, let outcome): transcript.append("= \(recipient) \(Self.text(outcome))")
+                case .result(let recipient, let outcome, _): transcript.append("= \(recipient) \(Self.text(outcome))")
                 case .ready: isReady = true
                 case .unstarted(let reply): transcript.append("= unstarted \(reply.summary)")
                 case .close(let reply): transcript.append("= close\(reply.map { " \($0.summary)" } ?? "")")

@@ -335,7 +335,7 @@ struct ClientSessionTests {
             envelope: Envelope(sender: nil, recipients: [EnvelopeRecipient(address: evil)]), size: 0, traits: ContentTraits())
         #expect(
             session.begin(message) == [
-                .result(recipient: 0, .failed(Reply(553, EnhancedCode(5, 1, 3), "the address holds control characters"))), .ready,
+                .result(recipient: 0, .failed(Reply(553, EnhancedCode(5, 1, 3), "the address holds control characters")), answers: nil), .ready,
             ])
     }
 

@@ -46,8 +46,8 @@ struct Batch: Sendable {
     /// Puts back what `next` gave and nobody was told of.
     mutating func putBack(_ shipment: Shipment) { waiting.append(shipment) }
 
-    func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String) {
-        report(DeliveryReport(id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay))
+    func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String, answers: String? = nil) {
+        report(DeliveryReport(id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay, answers: answers))
     }
 
     func giveUp(_ shipment: Shipment, because reply: Reply, relay: String) {

@@ -134,7 +134,7 @@ final class SMTPConnection: ChannelInboundHandler {
                     context?.write(wrapOutboundOut(bytes), promise: nil)
                     hasWritten = true
                 case .sendContent: hasWritten = sendContent() || hasWritten
-                case .result(let index, let outcome): report(index, outcome)
+                case .result(let index, let outcome, let answers): report(index, outcome, answers)
                 case .ready: isReady = true
                 case .unstarted: putBackCurrent()
                 case .close(let reply):
@@ -150,9 +150,9 @@ final class SMTPConnection: ChannelInboundHandler {
         setDeadline()
     }
 
-    private func report(_ index: Int, _ outcome: ClientSession.Outcome) {
+    private func report(_ index: Int, _ outcome: ClientSession.Outcome, _ answers: String?) {
         guard let run, let shipment = current?.shipment else { return }
-        run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay)
+        run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay, answers: answers)
     }
 
     private func putBackCurrent() {

@@ -72,7 +72,9 @@ struct DeliveryNotice {
     /// RFC 2046 §5.1.1: up to 70 characters, so without the host name, which may be longer.
     private var boundary: String { "\(id)/\(now.seconds)" }
 
-    private var hasFailures: Bool { recipients.contains { $0.state == .failed } }
+    var messageID: String { "<\(id)@\(hostname)>" }
+
+    var hasFailures: Bool { recipients.contains { $0.state == .failed } }
 
     private func write(_ lines: [String], to out: inout ByteBuffer) {
         for line in lines {
@@ -90,7 +92,7 @@ struct DeliveryNotice {
             "From: Mail Delivery System <MAILER-DAEMON@\(hostname)>",
             "To: \(message.sender.map { "\($0)" } ?? "")",
             "Subject: \(hasFailures ? "Undelivered Mail Returned to Sender" : "Successful Mail Delivery Report")",
-            "Message-ID: <\(id)@\(hostname)>",
+            "Message-ID: \(messageID)",
             "Auto-Submitted: auto-replied",  // RFC 3834 §5: nobody answers this by itself
             "MIME-Version: 1.0",
             "Content-Type: multipart/report; report-type=delivery-status;",

@@ -9,6 +9,8 @@ internal import NIOCore
 struct SpoolChange: Sendable {
     /// Messages that left, less those that came.
     var removed = 0
+    /// The message that this was about left.
+    var isGone = false
     /// Body files that nobody speaks of any more.
     var files: [String] = []
     /// When something became due.
@@ -20,16 +22,30 @@ struct SpoolChange: Sendable {
         /// Nil: the null sender.
         let to: Address?
         /// Nil: it was dropped, for `reason`.
-        let queued: QueueID?
+        let queued: Report?
         let reason: String?
+
+        struct Report: Sendable {
+            let id: QueueID
+            let messageID: String
+            let size: Int
+            let recipients: Int
+            let isFailure: Bool
+        }
+    }
+
+    mutating func add(_ other: SpoolChange) {
+        removed += other.removed
+        files += other.files
+        isGone = isGone || other.isGone
     }
 
     static func delete(_ id: QueueID, _ store: SpoolStore) throws -> SpoolChange {
         var change = SpoolChange()
         switch try store.delete(id) {
         case .none: break
-        case .withRow: change.removed = 1
-        case .withFile: (change.removed, change.files) = (1, [store.bodyPath(id)])
+        case .withRow: (change.removed, change.isGone) = (1, true)
+        case .withFile: (change.removed, change.isGone, change.files) = (1, true, [store.bodyPath(id)])
         }
         return change
     }
@@ -50,9 +66,7 @@ struct SpoolChange: Sendable {
             try store.postpone(id, until: due)
             change.due = min(due, change.due ?? due)
         } else {
-            let deleted = try delete(id, store)
-            change.removed += deleted.removed
-            change.files += deleted.files
+            change.add(try delete(id, store))
         }
         return change
     }
@@ -70,18 +84,21 @@ struct SpoolChange: Sendable {
         guard !targets.isEmpty else {
             return Notice(about: message.id, to: sender, queued: nil, reason: "the sender's address does not exist here")
         }
-        let (envelope, content) = DeliveryNotice(
+        let notice = DeliveryNotice(
             message: message, recipients: reported, hostname: configuration.hostname, id: noticeID, now: now,
-            original: excerpt(of: try store.content(of: message))
-        ).compose()
+            original: excerpt(of: try store.content(of: message)))
+        let (envelope, content) = notice.compose()
         let recipients = targets.enumerated().map { number, target in
-            QueuedRecipient(number: number, original: sender, target: target, notify: .unspecified, originalRecipient: nil)
+            QueuedRecipient(
+                number: number, original: sender, target: target, notify: .unspecified, originalRecipient: nil, copies: targets.count)
         }
         try store.insert(
             IncomingMessage(id: noticeID, envelope: envelope, recipients: recipients, received: now, content: .inline(content)), leased: false)
         change.removed -= 1
         change.due = now
-        return Notice(about: message.id, to: sender, queued: noticeID, reason: nil)
+        let report = Notice.Report(
+            id: noticeID, messageID: notice.messageID, size: content.readableBytes, recipients: recipients.count, isFailure: notice.hasFailures)
+        return Notice(about: message.id, to: sender, queued: report, reason: nil)
     }
 
     /// Of a body in a file the beginning only: a report returns the header of a large message. Nothing where the body

@@ -50,14 +50,16 @@ struct ActiveQueue: Sendable {
         let conclusion: Conclusion?
         /// The lifetime is over: the deferral became a failure.
         let hasExpired: Bool
-        /// When the message came, for the delay that logs show.
+        /// When the message came and from whom, for logs.
         let received: Timestamp
+        let sender: Address?
     }
 
     private struct Message {
         let attempts: Int
         let received: Timestamp
-        let isBounce: Bool
+        /// Nil: the null sender.
+        let sender: Address?
         let octets: Int
         var unreported: Int
         var needsNotice: Bool
@@ -119,7 +121,7 @@ struct ActiveQueue: Sendable {
     mutating func add(_ message: StoredMessage, octets size: Int, reserved: Bool, groups: [(DeliveryPlace, DeliveryRequest)], needsNotice: Bool) {
         if reserved { reservedMessages -= 1 } else { octets += size }
         messages[message.id] = Message(
-            attempts: message.attempts + 1, received: message.received, isBounce: message.sender == nil, octets: size,
+            attempts: message.attempts + 1, received: message.received, sender: message.sender, octets: size,
             unreported: groups.reduce(0) { $0 + $1.1.recipients.count }, needsNotice: needsNotice)
         for (place, request) in groups {
             places[place, default: Place()].waiting.append(request)
@@ -184,8 +186,7 @@ struct ActiveQueue: Sendable {
         case .delivered(let reply, let passesOnDSN):
             // RFC 3461 §5.2: a report of success is sent only when asked for, and not when the next hop took that over.
             if notify.contains(.success), !passesOnDSN {
-                let relayed = if case .remote = report.recipient.target { true } else { false }
-                change = .keep(relayed ? .relayed : .delivered, reply)
+                change = .keep(report.recipient.target.isRemote ? .relayed : .delivered, reply)
                 message.needsNotice = true
             } else {
                 change = .remove
@@ -193,7 +194,7 @@ struct ActiveQueue: Sendable {
         case .failed(let reply):
             change = fail(reply, notify: notify, &message)
         case .deferred(let reply):
-            if let due = schedule.nextAttempt(after: message.attempts, received: message.received, now: now, isBounce: message.isBounce) {
+            if let due = schedule.nextAttempt(after: message.attempts, received: message.received, now: now, isBounce: message.sender == nil) {
                 change = .keep(.pending, reply)
                 message.due = due
             } else {
@@ -202,7 +203,7 @@ struct ActiveQueue: Sendable {
             }
         }
         messages[report.id] = message
-        return Settlement(change: change, conclusion: concludeIfDone(report.id), hasExpired: hasExpired, received: message.received)
+        return Settlement(change: change, conclusion: concludeIfDone(report.id), hasExpired: hasExpired, received: message.received, sender: message.sender)
     }
 
     /// RFC 3461 §5.2.4: a failure is reported unless NOTIFY says otherwise.
@@ -219,13 +220,37 @@ struct ActiveQueue: Sendable {
         return message.needsNotice || message.due != nil ? .settle(notice: message.needsNotice, due: message.due) : .delete
     }
 
-    /// Forgets a message: what waits is not started, what is under way is no longer waited for.
-    mutating func drop(_ id: QueueID) {
-        guard messages[id] != nil else { return }
-        remove(id)
-        for (name, place) in places where place.waiting.contains(where: { $0.id == id }) {
-            places[name]!.waiting.removeAll { $0.id == id }
+    /// Forgets messages: what waits is not started, what is under way is no longer waited for.
+    mutating func drop(_ ids: some Sequence<QueueID>) {
+        let here = Set(ids.filter { messages[$0] != nil })
+        removeWaiting(of: here)
+        for id in here { remove(id) }
+    }
+
+    /// Sees to it that nothing more of these messages is started. Those of which nothing is under way either are no longer here,
+    /// and are returned; the others conclude when that is reported, and then wait from `now` on.
+    mutating func withdraw(_ ids: some Sequence<QueueID>, now: Timestamp) -> Set<QueueID> {
+        let here = Set(ids.filter { messages[$0] != nil })
+        for request in removeWaiting(of: here) {
+            messages[request.id]!.unreported -= request.recipients.count
+            messages[request.id]!.due = now
         }
+        let idle = here.filter { messages[$0]!.unreported == 0 }
+        for id in idle { remove(id) }
+        return idle
+    }
+
+    @discardableResult
+    private mutating func removeWaiting(of ids: Set<QueueID>) -> [DeliveryRequest] {
+        guard !ids.isEmpty else { return [] }
+        var removed: [DeliveryRequest] = []
+        for (name, place) in places {
+            let found = place.waiting.filter { ids.contains($0.id) }
+            if found.isEmpty { continue }
+            removed += found
+            places[name]!.waiting.removeAll { ids.contains($0.id) }
+        }
+        return removed
     }
 
     private mutating func remove(_ id: QueueID) {

@@ -30,7 +30,7 @@ package final class DeliveryScheduler: Sendable {
         }
     }
 
-    private struct State {
+    struct State {
         var active: ActiveQueue
         var configuration: Configuration
         var isDispatching = false
@@ -45,12 +45,14 @@ package final class DeliveryScheduler: Sendable {
         var lastTask = 0
         /// What agents reported and the spool could not write down.
         var unrecorded: [QueueID: Outcome] = [:]
+        /// To be requeued when the attempt that is under way is over.
+        var toRequeue: Set<QueueID> = []
         var isRetrying = false
         var retryDelay = DeliveryScheduler.shortestRecordDelay
     }
 
     /// What the spool has to be told about a message.
-    private struct Outcome: Sendable {
+    struct Outcome: Sendable {
         var changes: [(DeliveryReport, ActiveQueue.RecipientChange)] = []
         var conclusion: ActiveQueue.Conclusion?
 
@@ -71,11 +73,11 @@ package final class DeliveryScheduler: Sendable {
     package let spool: Spool
     private let mailboxAgent: any DeliveryAgent
     private let nextHopAgent: any DeliveryAgent
-    private let log: EventLog
+    let log: EventLog
     private let loop: any EventLoop
-    private let now: @Sendable () -> Timestamp
+    let now: @Sendable () -> Timestamp
     private let gathering: TimeAmount
-    private let state: NIOLockedValueBox<State>
+    let state: NIOLockedValueBox<State>
 
     package convenience init(
         spool: Spool, mailboxes: any DeliveryAgent, nextHops: any DeliveryAgent, configuration: Configuration, log: EventLog,
@@ -213,9 +215,10 @@ package final class DeliveryScheduler: Sendable {
         // a message whose other recipients are still under way, a missing one would hold it until the next start.
         let owed = NIOLockedValueBox(Set(batch.requests.lazy.flatMap { request in request.recipients.map { Name(id: request.id, recipient: $0.number) } }))
         let agent = batch.place == .mailboxes ? mailboxAgent : nextHopAgent
+        let started = now()
         await agent.deliver(batch.requests, to: batch.place) { report in
             guard owed.withLockedValue({ $0.remove(Name(id: report.id, recipient: report.recipient.number)) }) != nil else { return }
-            self.take(report, place: batch.place)
+            self.take(report, place: batch.place, started: started)
         }
         let left = owed.withLockedValue { owed in
             defer { owed = [] }
@@ -225,7 +228,7 @@ package final class DeliveryScheduler: Sendable {
             for request in batch.requests {
                 for recipient in request.recipients where left.contains(Name(id: request.id, recipient: recipient.number)) {
                     let reply = Reply(451, EnhancedCode(4, 3, 0), "The delivery ended without a result")
-                    take(DeliveryReport(id: request.id, recipient: recipient, outcome: .deferred(reply), relay: "none"), place: batch.place)
+                    take(DeliveryReport(id: request.id, recipient: recipient, outcome: .deferred(reply), relay: "none"), place: batch.place, started: started)
                 }
             }
         }
@@ -238,13 +241,13 @@ package final class DeliveryScheduler: Sendable {
     }
 
     /// Remembers that something in the spool is due at `due`.
-    private func noteDue(_ due: Timestamp) {
+    func noteDue(_ due: Timestamp) {
         state.withLockedValue { $0.nextDue = min($0.nextDue ?? due, due) }
         loadIfDue()
     }
 
     /// Loads what is due if there is room; else sets the timer for when it will be.
-    private func loadIfDue() {
+    func loadIfDue() {
         let now = now()
         let room: (messages: Int, octets: Int)? = state.withLockedValue { state in
             guard !state.isStopped, !state.isLoading, let due = state.nextDue else { return nil }
@@ -300,11 +303,11 @@ package final class DeliveryScheduler: Sendable {
 
     // MARK: From the agents to the spool
 
-    private func take(_ report: DeliveryReport, place: DeliveryPlace) {
+    private func take(_ report: DeliveryReport, place: DeliveryPlace, started: Timestamp) {
         let now = now()
         let settlement = state.withLockedValue { $0.active.settle(report, schedule: $0.configuration.schedule, now: now) }
         guard let settlement else { return }
-        logDelivery(report, settlement, place: place, now: now)
+        logDelivery(report, settlement, place: place, started: started, now: now)
         record(report.id, Outcome(changes: [(report, settlement.change)], conclusion: settlement.conclusion))
     }
 
@@ -324,7 +327,8 @@ package final class DeliveryScheduler: Sendable {
                 let number = report.recipient.number
                 switch change {
                 case .remove: try store.delete(id, recipient: number)
-                case .keep(let state, let reply): try store.update(id, recipient: number, state: state, reply: reply, relay: report.relay)
+                case .keep(let state, let reply):
+                    try store.update(id, recipient: number, state: state, reply: reply, relay: report.relay, answers: report.answers)
                 }
             }
             guard case .settle(let notice, let due)? = outcome.conclusion else { return SpoolChange() }
@@ -337,6 +341,8 @@ package final class DeliveryScheduler: Sendable {
                     state.retryDelay = DeliveryScheduler.shortestRecordDelay
                 }
                 finish(done)
+                if done.isGone { log.record(.messageRemoved, by: .queue) { $0.queueID = id.description } }
+                if new.conclusion != nil, state.withLockedValue({ $0.toRequeue.remove(id) }) != nil { Task { try? await change(.requeue, [id]) } }
             case .failure(let failure): keep(id, new, failure)
             }
         }
@@ -368,21 +374,28 @@ package final class DeliveryScheduler: Sendable {
     }
 
     /// After the transaction is on disk.
-    private func finish(_ done: SpoolChange) {
+    func finish(_ done: SpoolChange) {
         spool.didRemove(done.removed)
         done.files.forEach(removeBodyFile)
         if let notice = done.notice {
             log.record(notice.queued == nil ? .bounceDropped : .bounceQueued, by: .queue) {
                 $0.queueID = notice.about.description
                 $0.to = notice.to?.description ?? ""
-                $0.message = notice.queued.map { "report queued as \($0)" }
                 $0.reason = notice.reason
+                guard let report = notice.queued else { return }
+                $0.reportID = report.id.description
+                $0.messageID = report.messageID
+                $0.size = report.size
+                $0.recipients = report.recipients
+                $0.message = report.isFailure ? "sender non-delivery notification" : "sender delivery status notification"
             }
         }
         if let due = done.due { noteDue(due) }
     }
 
-    private func logDelivery(_ report: DeliveryReport, _ settlement: ActiveQueue.Settlement, place: DeliveryPlace, now: Timestamp) {
+    private func logDelivery(
+        _ report: DeliveryReport, _ settlement: ActiveQueue.Settlement, place: DeliveryPlace, started: Timestamp, now: Timestamp
+    ) {
         let (event, reply): (Event, Reply) =
             switch report.outcome {
             case .delivered(let reply, _): (.deliverySent, reply)
@@ -397,60 +410,12 @@ package final class DeliveryScheduler: Sendable {
             fields.relay = report.relay
             fields.dsn = (reply.enhanced ?? .generic(for: reply)).description
             fields.reply = reply.summary
+            fields.command = report.answers
             fields.delay = now - settlement.received
+            fields.attempt = now - started
+            if settlement.hasExpired { fields.from = settlement.sender?.description ?? "" }
+            fields.explanation = { [relay = report.relay, answers = report.answers] in reply.explanation(relay: relay, answers: answers) }
         }
-    }
-
-    // MARK: For administrators
-
-    /// Messages in the order of their arrival, a page at a time, so that a queue of any length can be listed.
-    package func list(after id: QueueID, limit: Int) async throws(SpoolFailure) -> [StoredMessage] {
-        try await spool.perform { try $0.page(after: id, limit: limit) }
-    }
-
-    /// A message and its content; nil if there is none of that name.
-    package func message(_ id: QueueID) async throws(SpoolFailure) -> (StoredMessage, MessageContent)? {
-        try await spool.perform { store in
-            guard let message = try store.message(id) else { return nil }
-            guard let content = try store.content(of: message) else {
-                throw SpoolFailure.other("the body of \(id) is missing")
-            }
-            return (message, content)
-        }
-    }
-
-    /// Tries a message, or all that wait, at once. How many there were.
-    package func flush(_ id: QueueID?) async throws(SpoolFailure) -> Int {
-        let now = now()
-        var count = 0
-        var page = 0
-        repeat {
-            page = try await spool.perform { try $0.makeDue(id, now: now) }
-            count += page
-        } while page == SpoolStore.flushPage
-        let total = count
-        log.record(.queueChanged, by: .control) {
-            $0.queueID = id?.description
-            $0.count = total
-            $0.message = "flushed"
-        }
-        noteDue(now)
-        return count
-    }
-
-    /// Removes a message without a report. False: there is none of that name.
-    package func delete(_ id: QueueID) async throws(SpoolFailure) -> Bool {
-        let done = try await spool.perform { try SpoolChange.delete(id, $0) }
-        state.withLockedValue { $0.active.drop(id) }
-        finish(done)
-        loadIfDue()  // there may be room again
-        if done.removed > 0 {
-            log.record(.queueChanged, by: .control) {
-                $0.queueID = id.description
-                $0.message = "deleted"
-            }
-        }
-        return done.removed > 0
     }
 }
 

@@ -118,6 +118,9 @@ package final class Spool: Sendable {
         }
     }
 
+    /// No message in the spool has a greater one.
+    var newestID: QueueID { QueueID(rawValue: state.withLockedValue { $0.lastID }) }
+
     /// Messages in the spool.
     package var count: Int { state.withLockedValue { $0.count } }
 

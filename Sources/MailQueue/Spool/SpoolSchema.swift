@@ -1,7 +1,7 @@
 // The tables of the spool, and how the connection is set up so that a commit is on disk.
 
 enum SpoolSchema {
-    static let version = 1
+    static let version: Int64 = 2
 
     /// WAL with `synchronous=FULL`: every commit ends with an fdatasync of the log (sqlite.org/pragma.html#pragma_synchronous).
     /// `locking_mode=EXCLUSIVE` first: one appliance owns a spool, and the log needs no shared-memory file.
@@ -19,8 +19,8 @@ enum SpoolSchema {
         PRAGMA journal_size_limit=67108864;
         """
 
-    /// `message.lease_until` is 0 for a message that nobody works on; only those are in the index of what is due, so that
-    /// mail which is delivered at once costs no index entry. The lease names its owner, so that several nodes can
+    /// `message.lease_until` is 0 for a message that nobody works on; only those, unless they are held, are in the index of what
+    /// is due, so that mail which is delivered at once costs no index entry. The lease names its owner, so that several nodes can
     /// share the schema on a shared database.
     /// Bodies have a table of their own: a retry rewrites the small row, never the message.
     static let tables = """
@@ -34,9 +34,10 @@ enum SpoolSchema {
             due INTEGER NOT NULL,          -- next attempt
             attempts INTEGER NOT NULL,
             lease_owner TEXT,
-            lease_until INTEGER NOT NULL
+            lease_until INTEGER NOT NULL,
+            held INTEGER NOT NULL DEFAULT 0  -- 1: on hold, not to be tried
         );
-        CREATE INDEX message_due ON message(due) WHERE lease_until = 0;
+        \(dueIndex)
         CREATE TABLE recipient(
             message INTEGER NOT NULL,
             number INTEGER NOT NULL,
@@ -50,11 +51,28 @@ enum SpoolSchema {
             reply_enhanced TEXT,
             reply_text TEXT,
             relay TEXT,
+            answers TEXT,                  -- the command that the next hop's reply answers; NULL: words of this server
+            copies INTEGER NOT NULL DEFAULT 0,  -- how many recipients `original` led to; 0: not known
             PRIMARY KEY(message, number)
         ) WITHOUT ROWID;
         CREATE TABLE body(message INTEGER PRIMARY KEY, data BLOB NOT NULL);
         CREATE TABLE id_mark(id INTEGER NOT NULL);  -- one row: no message had a greater id
         INSERT INTO id_mark VALUES(0);
-        PRAGMA user_version=1;
+        PRAGMA user_version=\(version);
         """
+
+    private static let dueIndex = "CREATE INDEX message_due ON message(due) WHERE lease_until = 0 AND held = 0;"
+
+    /// From one version to the next, each in one transaction: `steps[n]` turns version n + 1 into n + 2.
+    static let steps = [
+        // Mail may be held, and requeued.
+        """
+        ALTER TABLE message ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+        DROP INDEX message_due;
+        \(dueIndex)
+        ALTER TABLE recipient ADD COLUMN answers TEXT;
+        ALTER TABLE recipient ADD COLUMN copies INTEGER NOT NULL DEFAULT 0;
+        PRAGMA user_version=2;
+        """
+    ]
 }

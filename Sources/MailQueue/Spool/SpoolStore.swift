@@ -27,7 +27,7 @@ final class SpoolStore {
     private let selectRecipients: Database.Statement
     private let selectBody: Database.Statement
 
-    private static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until"
+    private static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until, held"
     /// A lease of this node's never runs out while it lives: it is given back at the next start.
     private static let leaseForever = Int64.max
     /// How many messages one transaction of a flush touches: others write in between.
@@ -46,26 +46,26 @@ final class SpoolStore {
         self.owner = owner
         beginTransaction = try database.prepare("BEGIN IMMEDIATE")
         commitTransaction = try database.prepare("COMMIT")
-        insertMessage = try database.prepare("INSERT INTO message VALUES(?,?,?,?,?,?,?,0,?,?)")
-        insertRecipient = try database.prepare("INSERT INTO recipient VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL,NULL)")
+        insertMessage = try database.prepare("INSERT INTO message VALUES(?,?,?,?,?,?,?,0,?,?,0)")
+        insertRecipient = try database.prepare("INSERT INTO recipient VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL,NULL,NULL,?)")
         insertBody = try database.prepare("INSERT INTO body VALUES(?,?)")
         deleteMessage = try database.prepare("DELETE FROM message WHERE id=?")
         deleteRecipients = try database.prepare("DELETE FROM recipient WHERE message=?")
         deleteBody = try database.prepare("DELETE FROM body WHERE message=?")
         deleteRecipient = try database.prepare("DELETE FROM recipient WHERE message=? AND number=?")
         updateRecipient = try database.prepare(
-            "UPDATE recipient SET state=?, reply_code=?, reply_enhanced=?, reply_text=?, relay=? WHERE message=? AND number=?")
+            "UPDATE recipient SET state=?, reply_code=?, reply_enhanced=?, reply_text=?, relay=?, answers=? WHERE message=? AND number=?")
         updateMessage = try database.prepare("UPDATE message SET due=?, attempts=attempts+1, lease_owner=NULL, lease_until=0 WHERE id=?")
         leaseMessage = try database.prepare("UPDATE message SET lease_owner=?, lease_until=? WHERE id=?")
         delayMessage = try database.prepare("UPDATE message SET due=? WHERE id=?")
         updateMark = try database.prepare("UPDATE id_mark SET id=max(id,?)")
         let columns = SpoolStore.messageColumns
         selectMessage = try database.prepare("SELECT \(columns) FROM message WHERE id=?")
-        selectDue = try database.prepare("SELECT \(columns) FROM message WHERE lease_until=0 AND due<=? ORDER BY due LIMIT ?")
+        selectDue = try database.prepare("SELECT \(columns) FROM message WHERE lease_until=0 AND held=0 AND due<=? ORDER BY due LIMIT ?")
         selectPage = try database.prepare("SELECT \(columns) FROM message WHERE id>? ORDER BY id LIMIT ?")
         selectRecipients = try database.prepare(
             """
-            SELECT number, original, address, user, notify, original_recipient, state, reply_code, reply_enhanced, reply_text, relay
+            SELECT number, original, address, user, notify, original_recipient, state, reply_code, reply_enhanced, reply_text, relay, answers, copies
             FROM recipient WHERE message=? ORDER BY number
             """)
         selectBody = try database.prepare("SELECT data FROM body WHERE message=?")
@@ -79,8 +79,11 @@ final class SpoolStore {
         }
         if version == 0 {
             try database.execute("BEGIN IMMEDIATE; \(SpoolSchema.tables) COMMIT")
-        } else if version != SpoolSchema.version {
-            throw DatabaseError(code: 1, message: "the spool has schema version \(version); this valija reads version \(SpoolSchema.version)")
+        } else if version > SpoolSchema.version {
+            throw DatabaseError(code: 1, message: "the spool has schema version \(version); this valija reads up to version \(SpoolSchema.version)")
+        }
+        for step in SpoolSchema.steps.dropFirst(Int(max(version, 1)) - 1) where version > 0 {
+            try database.execute("BEGIN IMMEDIATE; \(step) COMMIT")
         }
     }
 
@@ -109,14 +112,16 @@ final class SpoolStore {
         try insertMessage.bind(id).bind(message.envelope.sender?.description).bind(message.received.microseconds).bind(message.content.size)
             .bind(StoredMessage.Flags(message.envelope, bodyInFile: message.content.isFile).rawValue).bind(message.envelope.envelopeID)
             .bind(message.received.microseconds).bind(leased ? owner : nil).bind(leased ? SpoolStore.leaseForever : 0).run()
-        for recipient in message.recipients {
-            var user: String?
-            if case .mailbox(let name, _) = recipient.target { user = name }
-            try insertRecipient.bind(id).bind(recipient.number).bind(recipient.original.description).bind(recipient.target.address.description)
-                .bind(user).bind(Int64(recipient.notify.rawValue)).bind(recipient.originalRecipient).bind(StoredRecipient.State.pending.rawValue)
-                .run()
-        }
+        for recipient in message.recipients { try insert(recipient, of: message.id) }
         if case .inline(let bytes) = message.content { try insertBody.bind(id).run(binding: bytes) }
+    }
+
+    func insert(_ recipient: QueuedRecipient, of id: QueueID) throws(DatabaseError) {
+        var user: String?
+        if case .mailbox(let name, _) = recipient.target { user = name }
+        try insertRecipient.bind(id.rawValue).bind(recipient.number).bind(recipient.original.description).bind(recipient.target.address.description)
+            .bind(user).bind(Int64(recipient.notify.rawValue)).bind(recipient.originalRecipient).bind(StoredRecipient.State.pending.rawValue)
+            .bind(recipient.copies).run()
     }
 
     /// Promises that no id up to `id` is given out again, whatever the clock says after a restart.
@@ -140,9 +145,12 @@ final class SpoolStore {
         try deleteRecipient.bind(id.rawValue).bind(number).run()
     }
 
-    func update(_ id: QueueID, recipient number: Int, state: StoredRecipient.State, reply: Reply, relay: String) throws(DatabaseError) {
+    /// `answers`: the command of ours that a next hop answered so; nil: words of this server's own.
+    func update(
+        _ id: QueueID, recipient number: Int, state: StoredRecipient.State, reply: Reply, relay: String, answers: String? = nil
+    ) throws(DatabaseError) {
         try updateRecipient.bind(state.rawValue).bind(Int64(reply.code)).bind(reply.enhanced?.description)
-            .bind(reply.lines.joined(separator: "\n")).bind(relay).bind(id.rawValue).bind(number).run()
+            .bind(reply.lines.joined(separator: "\n")).bind(relay).bind(answers).bind(id.rawValue).bind(number).run()
     }
 
     /// Gives the lease back until `due`, and counts the attempt.
@@ -150,12 +158,38 @@ final class SpoolStore {
         try updateMessage.bind(due.microseconds).bind(id.rawValue).run()
     }
 
-    /// Makes what nobody works on due now: one message, or `flushPage` of all. The number of messages.
-    func makeDue(_ id: QueueID?, now: Timestamp) throws(DatabaseError) -> Int {
-        let chosen = id == nil ? "id IN (SELECT id FROM message WHERE lease_until=0 AND due>?1 LIMIT ?2)" : "id=?2 AND lease_until=0 AND due>?1"
-        try database.prepare("UPDATE message SET due=?1 WHERE \(chosen)")
-            .bind(now.microseconds).bind(id?.rawValue ?? Int64(SpoolStore.flushPage)).run()
+    /// Makes a message due now that waits and is not on hold. False: it does not wait.
+    func makeDue(_ id: QueueID, now: Timestamp) throws(DatabaseError) -> Bool {
+        try database.prepare("UPDATE message SET due=?1 WHERE id=?2 AND lease_until=0 AND held=0 AND due>?1")
+            .bind(now.microseconds).bind(id.rawValue).run()
+        return database.changes > 0
+    }
+
+    /// The same for `flushPage` of all. The number of messages.
+    func makeAllDue(now: Timestamp) throws(DatabaseError) -> Int {
+        let waiting = "SELECT id FROM message WHERE lease_until=0 AND held=0 AND due>?1 LIMIT ?2"
+        try database.prepare("UPDATE message SET due=?1 WHERE id IN (\(waiting))").bind(now.microseconds).bind(SpoolStore.flushPage).run()
         return database.changes
+    }
+
+    /// Puts a message on hold, or takes it off and makes it due. False: it was so already, or is not there.
+    func setHeld(_ id: QueueID, _ isHeld: Bool, now: Timestamp) throws(DatabaseError) -> Bool {
+        let change = isHeld ? "held=1 WHERE id=?1 AND held=0" : "held=0, due=?2 WHERE id=?1 AND held=1"
+        let statement = try database.prepare("UPDATE message SET \(change)").bind(id.rawValue)
+        if !isHeld { statement.bind(now.microseconds) }
+        try statement.run()
+        return database.changes > 0
+    }
+
+    /// As if it had just come: due now, no attempt was made, nobody works on it, not on hold.
+    func startOver(_ id: QueueID, now: Timestamp) throws(DatabaseError) {
+        try database.prepare("UPDATE message SET due=?, attempts=0, lease_owner=NULL, lease_until=0, held=0 WHERE id=?")
+            .bind(now.microseconds).bind(id.rawValue).run()
+    }
+
+    /// Gives the lease back without counting an attempt: none was made.
+    func returnLease(_ id: QueueID) throws(DatabaseError) {
+        try database.prepare("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE id=?").bind(id.rawValue).run()
     }
 
     /// Whatever an earlier process of this node was working on, it works on no longer.
@@ -200,11 +234,20 @@ final class SpoolStore {
     /// When the next message that nobody works on is due.
     func nextDue() throws(DatabaseError) -> Timestamp? {
         var due: Timestamp?
-        try database.prepare("SELECT min(due) FROM message WHERE lease_until=0").forEachRow { row in
+        try database.prepare("SELECT min(due) FROM message WHERE lease_until=0 AND held=0").forEachRow { row in
             due = row.isNull(0) ? nil : Timestamp(microseconds: row.integer(0))
             return false
         }
         return due
+    }
+
+    func contains(_ id: QueueID) throws(DatabaseError) -> Bool {
+        var isThere = false
+        try database.prepare("SELECT 1 FROM message WHERE id=?").bind(id.rawValue).forEachRow { _ in
+            isThere = true
+            return false
+        }
+        return isThere
     }
 
     func count() throws(DatabaseError) -> Int {
@@ -274,7 +317,8 @@ final class SpoolStore {
         var message = StoredMessage(
             id: QueueID(rawValue: row.integer(0)), sender: sender ?? nil, received: Timestamp(microseconds: row.integer(2)),
             size: Int(row.integer(3)), flags: StoredMessage.Flags(rawValue: row.integer(4)), envelopeID: row.text(5),
-            due: Timestamp(microseconds: row.integer(6)), attempts: Int(row.integer(7)), isLeased: row.integer(8) != 0, recipients: [])
+            due: Timestamp(microseconds: row.integer(6)), attempts: Int(row.integer(7)), isLeased: row.integer(8) != 0,
+            isHeld: row.integer(9) != 0, recipients: [])
         // Not the null sender: who takes it for that would never send a report.
         message.isDamaged = sender == .some(nil)
         return message
@@ -287,12 +331,12 @@ final class SpoolStore {
         let target: RecipientTarget = if let user = row.text(3) { .mailbox(user: user, address: address) } else { .remote(address) }
         let queued = QueuedRecipient(
             number: Int(row.integer(0)), original: original, target: target, notify: Notify(rawValue: UInt8(truncatingIfNeeded: row.integer(4))),
-            originalRecipient: row.text(5))
+            originalRecipient: row.text(5), copies: Int(row.integer(12)))
         var reply: Reply?
         if !row.isNull(7) {
             let lines = (row.text(9) ?? "").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
             reply = Reply(UInt16(truncatingIfNeeded: row.integer(7)), row.text(8).flatMap { EnhancedCode($0) }, lines: lines)
         }
-        return StoredRecipient(recipient: queued, state: state, reply: reply, relay: row.text(10))
+        return StoredRecipient(recipient: queued, state: state, reply: reply, relay: row.text(10), answers: row.text(11))
     }
 }

@@ -31,6 +31,8 @@ package struct StoredMessage: Sendable {
     package var due: Timestamp
     package var attempts: Int
     package var isLeased: Bool
+    /// An administrator put it on hold: it is not tried, and not given up either, until it is released.
+    package var isHeld = false
     package var recipients: [StoredRecipient]
     /// Something in its rows could not be read, and is missing here. Such a message is kept, and never tried.
     package var isDamaged = false
@@ -47,9 +49,25 @@ package struct StoredMessage: Sendable {
         static let bodyInFile = Flags(rawValue: 16)
     }
 
+    package var isEightBit: Bool { flags.contains(.eightBit) }
+
+    /// Where Postfix would keep it.
+    package var queue: QueueName { isHeld ? .hold : isLeased ? .active : attempts > 0 ? .deferred : .incoming }
+
     package var returnContent: Envelope.ReturnContent? {
         flags.contains(.returnFull) ? .full : flags.contains(.returnHeaders) ? .headers : nil
     }
+}
+
+/// The queues of Postfix, which are states of a message here.
+package enum QueueName: String, CaseIterable, Sendable {
+    /// Waits for its first attempt.
+    case incoming
+    /// Is being worked on.
+    case active
+    /// Waits for another attempt.
+    case deferred
+    case hold
 }
 
 /// A recipient that is not done with yet.
@@ -59,6 +77,8 @@ package struct StoredRecipient: Sendable {
     /// Of the last attempt.
     package var reply: Reply?
     package var relay: String?
+    /// The command of ours that the next hop answered so; nil: words of this server's own.
+    package var answers: String?
 
     package enum State: Int64, Sendable {
         /// Still to be delivered.

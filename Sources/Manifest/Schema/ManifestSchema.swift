@@ -270,7 +270,7 @@ enum RetryKeys {
 enum LoggingKeys {
     static let level = Key("level", .choice(MailSystem.Logging.Level.self), default: "info", example: "debug", "The least important events that are logged.")
     static let format = Key(
-        "format", .choice(MailSystem.Logging.Format.self, notServed: [.text: "until it does, write json or leave the key out"]), default: "json",
+        "format", .choice(MailSystem.Logging.Format.self), default: "json",
         example: "json", postfix: "maillog_file", "How a log line is written.")
 
     static let syntax = Syntax<MailSystem.Logging>.section([level, format]) { section, findings in

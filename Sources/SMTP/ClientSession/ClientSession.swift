@@ -23,8 +23,9 @@ package struct ClientSession: Sendable {
         case send(ByteBuffer)
         /// Write the content of the message through a `DotStuffer`, then its terminator; then call `contentSent()`.
         case sendContent
-        /// `recipient` is the index in the envelope's recipients.
-        case result(recipient: Int, Outcome)
+        /// `recipient` is the index in the envelope's recipients. `answers`: the command that the server answered with the reply
+        /// of the outcome, as Postfix names it (`RCPT TO`, `end of DATA`); nil: the words are ours.
+        case result(recipient: Int, Outcome, answers: String?)
         /// The message before, if any, is done with; `begin` or `quit` may be called.
         case ready
         /// The session ended before the server answered anything about this message, and no recipient has a result: it may
@@ -137,7 +138,7 @@ package struct ClientSession: Sendable {
     private mutating func handle(_ reply: Reply, _ actions: inout [Action]) {
         // RFC 5321 §3.8: 421 may answer any command, and none, and the server closes the connection after it.
         if reply.code == 421, state != .quitting {
-            return end(state == .greeting || isHello ? refusal(reply) : reply, &actions)
+            return end(state == .greeting || isHello ? refusal(reply) : reply, answers: transaction?.step.command, &actions)
         }
         switch state {
         case .greeting: handleGreeting(reply, &actions)
@@ -194,12 +195,12 @@ package struct ClientSession: Sendable {
     // MARK: The end
 
     /// Settles what is pending as `reply` says, and closes.
-    mutating func end(_ reply: Reply, _ actions: inout [Action]) {
+    mutating func end(_ reply: Reply, answers: String? = nil, _ actions: inout [Action]) {
         if let open = transaction {
             transaction = nil
             if open.isAnswered || open.recipients.contains(.done) {
                 for (index, status) in open.recipients.enumerated() where status != .done {
-                    actions.append(.result(recipient: index, reply.isPermanent ? .failed(reply) : .deferred(reply)))
+                    actions.append(.result(recipient: index, reply.isPermanent ? .failed(reply) : .deferred(reply), answers: answers))
                 }
             } else {
                 actions.append(.unstarted(reply))

@@ -13,6 +13,17 @@ struct ClientTransaction: Sendable {
         case data
         case content
         case endOfData
+
+        /// As Postfix names what a reply answers.
+        var command: String {
+            switch self {
+            case .reset: "RSET"
+            case .mail: "MAIL FROM"
+            case .recipient: "RCPT TO"
+            case .data: "DATA"
+            case .content, .endOfData: "end of DATA"
+            }
+        }
     }
 
     enum RecipientStatus: Equatable, Sendable {
@@ -68,7 +79,7 @@ extension ClientSession {
         for (index, recipient) in message.envelope.recipients.enumerated() {
             guard let obstacle = obstacle(to: message, for: recipient) else { continue }
             recipients[index] = .done
-            actions.append(.result(recipient: index, .failed(obstacle)))
+            actions.append(.result(recipient: index, .failed(obstacle), answers: nil))
         }
         guard recipients.contains(.pending) else {
             actions.append(.ready)
@@ -111,7 +122,7 @@ extension ClientSession {
             // The server gave up on the content while it was still on its way: whatever follows of it would be taken for
             // commands, so this connection is lost.
             if reply.isPositive { return end(protocolError("a reply amid the message: \(reply.summary)"), &actions) }
-            end(reply, &actions)
+            end(reply, answers: transaction!.step.command, &actions)
         case .endOfData: handleEndOfData(reply, &actions)
         }
     }
@@ -137,7 +148,7 @@ extension ClientSession {
             } else {
                 transaction!.recipients[index] = .done
                 let isTemporary = reply.isTransient || ClientSession.meansTooManyRecipients(reply)
-                actions.append(.result(recipient: index, isTemporary ? .deferred(reply) : .failed(reply)))
+                actions.append(.result(recipient: index, isTemporary ? .deferred(reply) : .failed(reply), answers: transaction!.step.command))
             }
         }
         advance(to: position + 1, &actions)
@@ -202,7 +213,7 @@ extension ClientSession {
             }
         for index in transaction!.recipients.indices where transaction!.recipients[index] == status {
             transaction!.recipients[index] = .done
-            actions.append(.result(recipient: index, outcome))
+            actions.append(.result(recipient: index, outcome, answers: transaction!.step.command))
         }
     }
 

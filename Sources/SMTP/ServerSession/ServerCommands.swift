@@ -20,6 +20,7 @@ extension ServerSession {
             return false
         case .wrong(let flaw, let consumed):
             lineLength = consumed
+            counts.begin(.unknown)
             reject(flaw)
         case .line(let length):
             lineLength = length + 2
@@ -32,6 +33,7 @@ extension ServerSession {
     }
 
     private mutating func obey(_ line: CommandLine) {
+        counts.begin(line.verb)
         countIdleCommand(line.verb)
         if let reply = refusalOutOfOrder(line.verb) {
             // The octets of a chunk follow the command even where it is refused (RFC 3030 §2).

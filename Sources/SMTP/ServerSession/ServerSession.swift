@@ -113,6 +113,7 @@ package struct ServerSession: Sendable {
     var actions: [Action] = []
     var output = ByteBuffer()
 
+    package internal(set) var counts = CommandCounts()
     var errors = 0
     var idleCommands = 0
     var overshoot = 0
@@ -126,6 +127,8 @@ package struct ServerSession: Sendable {
     package private(set) var helo: String?
     /// The reply that ended the session: 221, 421 or 554. Nil while it lasts, and where the client just went.
     package private(set) var closingReply: Reply?
+    /// What the session had come to when it was closed.
+    private var closedAfter: String?
 
     package init(configuration: Configuration) {
         self.configuration = configuration
@@ -181,7 +184,10 @@ extension ServerSession {
         guard case .waiting(let question) = phase else { return }
         phase = .command
         write(reply)
-        if !reply.isPositive { errors += 1 }
+        if !reply.isPositive {
+            errors += 1
+            counts.refuse()
+        }
         switch question {
         case .sender(let opened):
             if reply.isPositive { transaction = opened }
@@ -277,11 +283,32 @@ extension ServerSession {
         }
     }
 
+    /// In Postfix's words, for the log of a session that ends without QUIT: the last command, or how much content had come.
+    package var after: String {
+        if let closedAfter { return closedAfter }
+        switch phase {
+        case .data: return "DATA (\(scanner.size) bytes)"
+        case .chunk: return "BDAT (\(scanner.size) bytes)"
+        default:
+            // Between two chunks.
+            if case .begun? = transaction?.content { return "BDAT (\(scanner.size) bytes)" }
+            return counts.lastCommand
+        }
+    }
+
+    private var isInContent: Bool {
+        switch phase {
+        case .data, .chunk: true
+        default: false
+        }
+    }
+
     mutating func write(_ reply: Reply) { output.writeReply(reply) }
 
     /// A refusal of the session's own: reply, log, count.
     mutating func reject(_ reply: Reply, command: String, countsAsError: Bool = true, thenClose: Bool = false) {
         actions.append(.refused(reply, command: command, of: transaction?.envelope))
+        counts.refuse()
         if thenClose { return close(with: reply) }
         write(reply)
         if countsAsError { errors += 1 }
@@ -306,6 +333,8 @@ extension ServerSession {
     mutating func close(with reply: Reply?) {
         if let reply { write(reply) }
         closingReply = reply
+        closedAfter = after
+        if isInContent { counts.refuse() }
         endTransaction()
         input = ByteBuffer()
         lineLength = 0

@@ -3,6 +3,7 @@
 
 import Appliance
 import Glibc
+import MailQueue
 import MailSyntax
 import Manifest
 
@@ -15,7 +16,9 @@ enum Sendmail {
             let directory = system.queue.directory.value
             switch options.mode {
             case .printQueue: return try printQueue(directory, format: .mailq)
-            case .flushQueue: return try flushQueue(directory, options.flushedID)
+            case .flushQueue:
+                _ = try options.flushedID.map { try changeQueue(directory, .flush, ids: [queueID($0)]) } ?? changeQueue(directory, .flush, "")
+                return .ok
             case .initializeAliases: return .ok  // aliases come from the manifest; there is no table to build
             case .smtp: return try relayStandardStreams(to: ApplianceSockets.smtp(directory))
             case .send: return try send(options, origin: system.origin.value, hostname: system.hostname.value, directory)

@@ -22,10 +22,10 @@ func incoming(
 }
 
 /// Addresses of example.org are mailboxes, all others are remote.
-func queued(_ text: String, number: Int = 0, notify: Notify = .unspecified, originalRecipient: String? = nil) -> QueuedRecipient {
+func queued(_ text: String, number: Int = 0, notify: Notify = .unspecified, originalRecipient: String? = nil, copies: Int = 1) -> QueuedRecipient {
     let address = Address(text)!
     let target: RecipientTarget = address.domain.key == "example.org" ? .mailbox(user: address.localPart, address: address) : .remote(address)
-    return QueuedRecipient(number: number, original: address, target: target, notify: notify, originalRecipient: originalRecipient)
+    return QueuedRecipient(number: number, original: address, target: target, notify: notify, originalRecipient: originalRecipient, copies: copies)
 }
 
 func place(_ target: RecipientTarget) -> DeliveryPlace {
