@@ -223,7 +223,7 @@ final class Connection: ChannelDuplexHandler {
             return Reply(501, EnhancedCode(5, 1, 3), "Bad recipient address syntax")
         }
         let (reply, rule) = configuration.policy.verify(address, client: client)
-        if !reply.isPositive { logRefusal(reply, command: "VRFY", to: address, rule: rule) }
+        if !reply.isPositive { logRefusal(reply, command: "VRFY", envelope: transaction.map { Envelope(sender: $0.sender) }, to: address, rule: rule) }
         return reply
     }
 

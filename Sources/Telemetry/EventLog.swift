@@ -92,7 +92,7 @@ package final class EventLog: Sendable {
     }
 
     private func line(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields) -> [UInt8] {
-        if let text { return text.render(event, service, level, fields, time: time()) }
+        if let text { return text.render(event, service, level, fields, time: time(), isVerbose: self.level == .debug) }
         var line = JSONLine()
         line.field("time", time())
         line.field("level", level.name)

@@ -20,13 +20,14 @@ struct PostfixLines {
         }
     }
 
-    func render(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields, time: String) -> [UInt8] {
+    /// `isVerbose`: with what Postfix passes over.
+    func render(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields, time: String, isVerbose: Bool) -> [UInt8] {
         var page = Page(head: "\(time) \(host) postfix/", process: process)
         switch event {
         case .sessionOpened: connect(fields, &page)
         case .sessionClosed: disconnect(fields, &page)
         case .messageAccepted: accepted(fields, &page)
-        case .messageRejected: rejected(fields, &page)
+        case .messageRejected: rejected(fields, isVerbose: isVerbose, &page)
         case .messageRemoved: page.line("qmgr", "\(fields.queueID ?? ""): removed")
         case .deliverySent: delivery("sent", service, fields, &page)
         case .deliveryDeferred: delivery("deferred", service, fields, &page)
@@ -100,13 +101,13 @@ struct PostfixLines {
         page.line("qmgr", "\(id): from=<\(from ?? "")>, size=\(size ?? 0), nrcpt=\(recipients ?? 1) (queue active)")
     }
 
-    private func rejected(_ fields: Fields, _ page: inout Page) {
+    private func rejected(_ fields: Fields, isVerbose: Bool, _ page: inout Page) {
         let reply = fields.reply ?? ""
         let command = fields.message ?? ""
         guard !PostfixLines.isProtocolError(reply) else {
             if reply.hasPrefix("554 5.7.0") {
                 page.line("smtpd", session: fields.session, "warning: non-SMTP command from \(client(fields)): \(command)")
-            } else {
+            } else if isVerbose {
                 // Postfix counts these in its disconnect line only.
                 page.line("smtpd", session: fields.session, "warning: \(reply) was the reply to \(client(fields)) for: \(command)")
             }

@@ -13,10 +13,10 @@ struct PostfixLinesTests {
         var testDescription: String { lines.first ?? event.rawValue }
     }
 
-    private func render(_ event: Event, _ service: Service, _ fill: (inout Fields) -> Void) -> [String] {
+    private func render(_ event: Event, _ service: Service, isVerbose: Bool = true, _ fill: (inout Fields) -> Void) -> [String] {
         var fields = Fields()
         fill(&fields)
-        let bytes = PostfixLines(host: "mx", process: 7, user: 65532).render(event, service, PostfixLines.level(of: event), fields, time: "Nov 24 16:00:00")
+        let bytes = PostfixLines(host: "mx", process: 7, user: 65532).render(event, service, PostfixLines.level(of: event), fields, time: "Nov 24 16:00:00", isVerbose: isVerbose)
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map { line in
             let head = "Nov 24 16:00:00 mx postfix/"
             #expect(line.hasPrefix(head))
@@ -129,6 +129,12 @@ struct PostfixLinesTests {
 
     @Test("each event is the lines that Postfix would write", arguments: sessions + refusals + messages)
     func lines(_ wanted: Case) { #expect(render(wanted.event, wanted.service, wanted.fields) == wanted.lines) }
+
+    @Test("a command that is wrong as such is a line at level debug only; a program that speaks HTTP is one always")
+    func protocolErrors() {
+        #expect(render(.messageRejected, .smtpd, isVerbose: false, PostfixLinesTests.refused("FOO", "500 5.5.2 Error: command not recognized")).isEmpty)
+        #expect(render(.messageRejected, .smtpd, isVerbose: false, PostfixLinesTests.refused("GET /", "554 5.7.0 Error: this is a mail server")).count == 1)
+    }
 
     @Test("every event that is logged is a line, with fields or without", arguments: Event.allCases, Service.allCases)
     func all(event: Event, service: Service) { #expect(!render(event, service) { $0.client = Fields.Client(address: "192.0.2.1") }.isEmpty) }

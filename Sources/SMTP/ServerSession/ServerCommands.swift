@@ -114,9 +114,11 @@ extension ServerSession {
     private mutating func mail(_ command: MailCommand) {
         // RFC 5321 §4.1.1.11: parameters are for clients that read in the reply to EHLO that they may use them.
         if command.hasParameters, !usesESMTP { return reject(.parametersNeedEHLO) }
-        // RFC 1870 §6.1: a message that declares itself too large is refused here, before it is sent.
-        if let size = command.declaredSize, size > sizeLimit { return reject(.messageTooLarge) }
         let sender = command.sender?.qualified(with: configuration.origin)
+        // RFC 1870 §6.1: a message that declares itself too large is refused here, before it is sent.
+        if let size = command.declaredSize, size > sizeLimit {
+            return reject(.messageTooLarge, command: commandExcerpt, of: Envelope(sender: sender))
+        }
         let envelope = Envelope(
             sender: sender, body: command.body, isInternationalized: command.isInternationalized,
             returnContent: command.returnContent, envelopeID: command.envelopeID)

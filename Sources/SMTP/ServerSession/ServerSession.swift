@@ -305,9 +305,9 @@ extension ServerSession {
 
     mutating func write(_ reply: Reply) { output.writeReply(reply) }
 
-    /// A refusal of the session's own: reply, log, count.
-    mutating func reject(_ reply: Reply, command: String, countsAsError: Bool = true, thenClose: Bool = false) {
-        actions.append(.refused(reply, command: command, of: transaction?.envelope))
+    /// A refusal of the session's own: reply, log, count. `envelope`: what there would be, where there is no transaction yet.
+    mutating func reject(_ reply: Reply, command: String, of envelope: Envelope? = nil, countsAsError: Bool = true, thenClose: Bool = false) {
+        actions.append(.refused(reply, command: command, of: envelope ?? transaction?.envelope))
         counts.refuse()
         if thenClose { return close(with: reply) }
         write(reply)

@@ -1,10 +1,12 @@
 """logging.format: text writes what Postfix would: pflogsumm counts it right, fail2ban finds those who are to be banned."""
 
 import re
+from collections import Counter
 
 from kit import *
+from kit.postfix import Postfix
 
-LINE = re.compile(r"(\w{3} [ \d]\d \d\d:\d\d:\d\d) mx postfix/(\w+)\[(\d+)\]: (.*)")
+LINE = re.compile(r"(\w{3} [ \d]\d \d\d:\d\d:\d\d) mx postfix/([\w-]+)\[(\d+)\]: (.*)")
 TEXT = {"level": "info", "format": "text"}
 
 
@@ -187,3 +189,86 @@ def _():
             lost, closed = server.texts("smtpd")[-2:]
             assert re.fullmatch(rf"lost connection after {after} from unknown\[127\.0\.0\.1\]", lost), (lost, after)
             assert closed == f"disconnect from unknown[127.0.0.1] {counts}", (closed, counts)
+
+
+@test("a recipient given up after its lifetime: deferred, expired, and the notification to the sender")
+def _():
+    with TextServer(relayhost=f"[127.0.0.1]:{free_port()}", logging=TEXT, queue={"retry": {"minimum": "1s", "maximum": "1s"}, "lifetime": "2s"}) as server:
+        queue_id = server.send(message("too old"), ["x@elsewhere.example"], sender="alice@example.org")
+        server.wait_line("qmgr", f"{queue_id}: from=<alice@example\\.org>, status=expired, returned to sender", timeout=20)
+        server.wait_line("bounce", f"{queue_id}: sender non-delivery notification: \\w+")
+        server.wait_line("qmgr", f"{queue_id}: removed")
+        assert all("status=deferred (connect to 127.0.0.1[127.0.0.1]:" in text for text in server.texts("smtp")), server.texts("smtp")
+
+
+def play(port):
+    """The same for both: accepted, deferred and refused by the next hop, refused here, gone without QUIT, too many errors."""
+    for recipients in (["good@elsewhere.example"], ["later@elsewhere.example"], ["never@elsewhere.example", "good@elsewhere.example"]):
+        with Dialogue(port) as client:
+            client.expect("EHLO client.example.net", "250")
+            client.expect("MAIL FROM:<sender@elsewhere.example>", "250")
+            for recipient in recipients:
+                client.expect(f"RCPT TO:<{recipient}>", "250")
+            client.expect("DATA", "354")
+            client.write(message("x", ident="<same@example.net>") + b".\r\n")
+            assert client.reply().startswith("250")
+            client.expect("QUIT", "221")
+    with Dialogue(port, source="127.0.0.2") as client:
+        for command, prefix in [("HELO bad.example.net", "250"), ("MAIL FROM:<>", "250"), ("RCPT TO:<nobody@example.org>", "550"), ("RCPT TO:<x@third.example>", "554"), ("VRFY nobody@example.org", "550"),
+                                ("RSET", "250"), ("NOOP", "250"), ("QUIT", "221")]:
+            client.expect(command, prefix)
+    with Dialogue(port) as client:
+        client.expect("EHLO client.example.net", "250")
+        client.expect("MAIL FROM:<sender@elsewhere.example> SIZE=999999999", "552")
+        client.expect("QUIT", "221")
+    hello, mail = "EHLO c.example.net", ["MAIL FROM:<>", "RCPT TO:<good@elsewhere.example>"]
+    for commands in ([], [hello], [hello, *mail], [hello, *mail, "RSET"], [hello, "GET / HTTP/1.0"]):
+        with Dialogue(port) as client:
+            for command in commands:
+                client.ask(command)
+    with Dialogue(port) as client:
+        client.expect("EHLO c.example.net", "250")
+        while client.ask("NONSENSE").startswith("5"):
+            pass
+
+
+def comparable(lines):
+    """Sorted, without what two servers cannot have in common: ids, sizes, delays, the processes."""
+    found = []
+    for program, _, text in lines:
+        text = re.sub(r"\b(?:[0-9A-F]{13}|[0-9A-Za-z]{15,16})\b(?=: |$|@mx)", "ID", text)
+        text = re.sub(r"<\d{14}\.ID@", "<ID@", text)
+        text = re.sub(r"size=\d+", "size=N", text)
+        text = re.sub(r"delay=[\d.]+, delays=[\d.]+/[\d.]+/[\d.]+/[\d.]+", "delay=D, delays=D", text)
+        found.append(f"{program}: {text}")
+    return sorted(found)
+
+
+@test("the log of the same dialogues is that of Debian's Postfix, line for line, but for what docs/operations.md says")
+def _():
+    with Sink(answers) as sink:
+        keys = dict(relayhost=f"[127.0.0.1]:{sink.port}", networks=["127.0.0.1"], logging=TEXT, queue={"retry": {"minimum": "1h", "maximum": "1h"}})
+        twin = Server(start=False, **keys)
+        done = run(BINARY, "render", twin.manifest_path, "-o", twin.directory / "etc")
+        assert done.returncode == 0, done.out
+        with open(twin.directory / "etc" / "main.cf", "a") as file:
+            file.write("enable_long_queue_ids = yes\nsmtpd_error_sleep_time = 0\n")
+        with Postfix(twin.directory / "etc", twin.directory / "pf", twin.port) as postfix, TextServer(**keys) as server:
+            # Whoever waited until it listened has been there.
+            wait_for(lambda: "disconnect from" in postfix.log(), what="the end of the probe")
+            start = len(postfix.log())
+            for port in (twin.port, server.port):
+                play(port)
+
+            def theirs():
+                return [LINE.fullmatch(line).groups()[1:] for line in postfix.log()[start:].splitlines()]
+
+            # good twice, and the notification; two of the three messages and the notification are done with
+            for lines in (server.lines, theirs):
+                wait_for(lambda: sum("status=sent" in text for _, _, text in lines()) == 3 and sum(text.endswith(": removed") for _, _, text in lines()) == 3
+                         and any("after NONSENSE" in text or "after UNKNOWN" in text for _, _, text in lines()), 30, "all of the traffic")
+        ours = comparable(line for line in server.lines() if line[0] != "master")
+        theirs = comparable(line for line in theirs() if line[0] not in ("master", "postfix-script"))
+        # Postfix has a queue id from the first recipient on: two sessions went away then, and no message came.
+        only_theirs, only_ours = Counter(theirs) - Counter(ours), Counter(ours) - Counter(theirs)
+        assert not only_ours and only_theirs == {"smtpd: ID: client=unknown[127.0.0.1]": 2}, f"ours {only_ours}\ntheirs {only_theirs}"
