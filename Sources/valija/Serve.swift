@@ -13,7 +13,7 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Logs are JSON objects, one a line, on standard output, or Postfix's lines with logging.format: text. A second signal changes nothing: it ends within ten seconds.
 
-            Exit 0: stopped as asked; 1: it could not start; 64: the command line is wrong; 78: the manifest is not valid.
+            Exit 0: stopped as asked; 1: it could not start; 64: the command line is wrong; 78: the manifest is not valid, or one of its tests fails.
             """)
     @Argument(help: ArgumentHelp("The manifest. Default: $VALIJA_MANIFEST, else /etc/valija/mail.yaml.", valueName: "file"))
     var manifest: String?

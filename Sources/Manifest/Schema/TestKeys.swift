@@ -14,7 +14,7 @@ enum TestKeys {
         "The recipient, as in RCPT TO; may be left out only where `login` and `from` say whether a user may use a sender address.")
     static let reaches = Key(
         "reaches", Syntax<Targets>.oneOrMany(of: .destination), example: "[alice, bob]",
-        "The mail is taken, and these get it, nobody else: users, and addresses elsewhere that it is passed on to.")
+        "The mail is taken, and these get it, nobody else: users, each with what their `forward` does, and addresses elsewhere.")
     static let via = Key(
         "via", .nextHop, example: "\"[192.0.2.25]:25\"",
         "The mail is taken and passed on, all of it, to this next hop, written as in `relayhost`.")
