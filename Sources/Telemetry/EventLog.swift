@@ -11,14 +11,29 @@ internal import NIOConcurrencyHelpers
 package enum Level: Int, Comparable, CaseIterable, Sendable {
     case debug, info, warning, error
     package static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
-    package var name: String { "\(self)" }
+    /// Spelled out, because interpolating a case looks it up in the type's metadata: each line has one.
+    package var name: String {
+        switch self {
+        case .debug: "debug"
+        case .info: "info"
+        case .warning: "warning"
+        case .error: "error"
+        }
+    }
 }
 
-/// How events are written.
-package enum LogFormat: Sendable {
-    case json
-    /// As Postfix writes to syslog, with this host's name in each line.
-    case text(host: String)
+/// How events are written. `time` gives the present moment as the format has it.
+package struct LogFormat: Sendable {
+    /// Nil: JSON.
+    fileprivate let text: PostfixLines?
+    fileprivate let time: @Sendable () -> String
+
+    /// With the time of RFC 3339.
+    package static func json(time: @escaping @Sendable () -> String) -> LogFormat { LogFormat(text: nil, time: time) }
+    /// As Postfix writes to syslog (RFC 3164 §4.1.2), with this host's name in each line.
+    package static func text(host: String, time: @escaping @Sendable () -> String) -> LogFormat {
+        LogFormat(text: PostfixLines(host: host, process: getpid(), user: getuid()), time: time)
+    }
 }
 
 package final class EventLog: Sendable {
@@ -27,6 +42,7 @@ package final class EventLog: Sendable {
         var dropped = 0
         var counts = [Int](repeating: 0, count: Event.allCases.count)
         var threshold: Level
+        var format: LogFormat
         var isWriting = false
         var isClosed = false
     }
@@ -42,20 +58,18 @@ package final class EventLog: Sendable {
     private let wakeUp = ConditionLock<Bool>(value: false)
     private let descriptor: CInt
     private let bound: Int
-    private let text: PostfixLines?
-    private let time: @Sendable () -> String
 
-    /// Lines go to `descriptor`, standard output unless told. `time` gives the present moment as the format has it: of RFC 3339,
-    /// or of syslog (RFC 3164 §4.1.2).
-    package init(
-        level: Level, format: LogFormat = .json, descriptor: CInt = 1, bound: Int = EventLog.bound, time: @escaping @Sendable () -> String
-    ) {
+    /// Lines go to `descriptor`, standard output unless told.
+    package init(level: Level, format: LogFormat, descriptor: CInt = 1, bound: Int = EventLog.bound) {
         self.bound = bound
-        text = if case .text(let host) = format { PostfixLines(host: host, process: getpid(), user: getuid()) } else { nil }
-        state = NIOLockedValueBox(State(threshold: level))
+        state = NIOLockedValueBox(State(threshold: level, format: format))
         self.descriptor = descriptor
-        self.time = time
         startWriter()
+    }
+
+    /// In JSON.
+    package convenience init(level: Level, descriptor: CInt = 1, bound: Int = EventLog.bound, time: @escaping @Sendable () -> String) {
+        self.init(level: level, format: .json(time: time), descriptor: descriptor, bound: bound)
     }
 
     package var level: Level {
@@ -63,18 +77,23 @@ package final class EventLog: Sendable {
         set { state.withLockedValue { $0.threshold = newValue } }
     }
 
+    package var format: LogFormat {
+        get { state.withLockedValue { $0.format } }
+        set { state.withLockedValue { $0.format = newValue } }
+    }
+
     /// Counts the event and, where its level is not below the threshold, logs it with the fields that `fill` sets.
     /// `fill` runs only if the line is wanted.
     package func record(_ event: Event, by service: Service, level: Level? = nil, _ fill: (inout Fields) -> Void = { _ in }) {
-        let level = level ?? (text == nil ? event.level : PostfixLines.level(of: event))
-        let wanted = state.withLockedValue { state in
+        let (level, threshold, format) = state.withLockedValue { state in
             state.counts[event.index] += 1
-            return level >= state.threshold
+            let level = level ?? (state.format.text == nil ? event.level : PostfixLines.level(of: event))
+            return (level, state.threshold, level >= state.threshold ? state.format : nil)
         }
-        guard wanted else { return }
+        guard let format else { return }
         var fields = Fields()
         fill(&fields)
-        append(line(event, service, level, fields), level: level)
+        append(format.line(event, service, level, fields, isVerbose: threshold == .debug), level: level)
     }
 
     /// How often each event happened since the start, in the order of `Event.allCases`.
@@ -89,18 +108,6 @@ package final class EventLog: Sendable {
         for _ in 0..<2000 where !state.withLockedValue({ $0.pending.isEmpty && !$0.isWriting }) { usleep(1000) }
         state.withLockedValue { $0.isClosed = true }
         wake()
-    }
-
-    private func line(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields) -> [UInt8] {
-        if let text { return text.render(event, service, level, fields, time: time(), isVerbose: self.level == .debug) }
-        var line = JSONLine()
-        line.field("time", time())
-        line.field("level", level.name)
-        line.field("service", service.rawValue)
-        line.field("event", event.rawValue)
-        fields.write(to: &line)
-        line.finish()
-        return line.bytes
     }
 
     private func append(_ line: [UInt8], level: Level) {
@@ -163,7 +170,7 @@ package final class EventLog: Sendable {
         if dropped > 0 {
             var fields = Fields()
             fields.count = dropped
-            bytes += line(.linesDropped, .appliance, .warning, fields)
+            bytes += format.line(.linesDropped, .appliance, .warning, fields, isVerbose: false)
         }
         return bytes
     }
@@ -185,8 +192,22 @@ package final class EventLog: Sendable {
     }
 }
 
+extension LogFormat {
+    fileprivate func line(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields, isVerbose: Bool) -> [UInt8] {
+        if let text { return text.render(event, service, level, fields, time: time(), isVerbose: isVerbose) }
+        var line = JSONLine()
+        line.field("time", time())
+        line.field("level", level.name)
+        line.field("service", service.rawValue)
+        line.field("event", event.rawValue)
+        fields.write(to: &line)
+        line.finish()
+        return line.bytes
+    }
+}
+
 extension Event {
-    /// Position in `allCases`.
-    fileprivate var index: Int { Event.indices[self]! }
-    private static let indices = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
+    /// Position in `allCases`: the compiler numbers cases without payload in their order, in one octet. A dictionary would hash
+    /// the raw value for each event.
+    var index: Int { Int(unsafeBitCast(self, to: UInt8.self)) }
 }

@@ -35,7 +35,7 @@ struct Serve: AsyncParsableCommand {
             log.close()
             throw ExitCode(report(error, as: "valija serve").rawValue)
         }
-        let log = eventLog(system)
+        let log = EventLog(level: system.logging.level.value.threshold, format: logFormat(system))
         defer { log.close() }
         do {
             try await Assembly(system, log: log).run()
@@ -44,17 +44,6 @@ struct Serve: AsyncParsableCommand {
             complain("valija serve: \(error)")
             throw ExitCode.failure
         }
-    }
-}
-
-private func eventLog(_ system: MailSystem) -> EventLog {
-    let level = system.logging.level.value.threshold
-    switch system.logging.format.value {
-    case .json: return EventLog(level: level, time: { Timestamp.now().rfc3339 })
-    case .text:
-        // As Postfix's postlogd names its host: the first label.
-        let host = system.hostname.value.key.prefix { $0 != "." }
-        return EventLog(level: level, format: .text(host: String(host)), time: { Timestamp.now().syslog })
     }
 }
 

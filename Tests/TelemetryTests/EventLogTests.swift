@@ -88,6 +88,20 @@ struct EventLogTests {
         #expect(run("/usr/bin/python3", "-c", script, lines[0]) == 0)
     }
 
+    @Test("each event is counted in its own place") func places() { #expect(Event.allCases.map(\.index) == Array(Event.allCases.indices)) }
+
+    @Test("another format is that of the lines from then on, with its own levels and time")
+    func changedFormat() {
+        let lines = lines(level: .info) { log in
+            log.record(.messageRemoved, by: .queue) { _ in Issue.record("below the level in JSON") }
+            log.format = .text(host: "mx") { "Nov 24 13:05:09" }
+            log.record(.messageRemoved, by: .queue) { $0.queueID = "64F" }
+            log.format = .json { "t" }
+            log.record(.serviceStopped, by: .appliance)
+        }
+        #expect(lines == ["Nov 24 13:05:09 mx postfix/qmgr[\(getpid())]: 64F: removed", #"{"time":"t","level":"info","service":"appliance","event":"service.stopped"}"#])
+    }
+
     @Test("a negative delay is written as none") func negativeDelay() {
         #expect(lines { $0.record(.deliverySent, by: .smtp) { $0.delay = .seconds(-3) } }[0].contains(#""delay":0.000"#))
     }
