@@ -58,6 +58,7 @@ struct ControlRoutes: Sendable {
             guard names.count <= ControlRoutes.page else { return try await responder.send(400, "text/plain", "more ids than \(ControlRoutes.page)\n") }
             let changes = try await scheduler.change(verb, names.compactMap { QueueID($0) })
             for (id, change) in changes { answer += "\(change.rawValue) \(id)\n" }
+            for name in names where QueueID(name) == nil { answer += "\(QueueChange.missing.rawValue) \(name)\n" }
             count = changes.count { $0.change == .changed }
         } else {
             var selection = QueueSelection()

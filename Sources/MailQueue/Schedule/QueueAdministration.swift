@@ -214,7 +214,10 @@ extension DeliveryScheduler {
             }
             return (changes, done)
         }
-        state.withLockedValue { $0.active.drop(ids) }
+        state.withLockedValue { state in
+            state.active.drop(ids)
+            state.toRequeue.subtract(ids)
+        }
         finish(done)
         loadIfDue()  // there may be room again
         return changes

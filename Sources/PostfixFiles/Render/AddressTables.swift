@@ -248,8 +248,7 @@ extension RenderPlan {
             if isComment(key, in: .mailboxes) {
                 noteComment(key, path: "users.\(user.name.value)", at: user.name.position)
             } else {
-                // virtual(8) looks for the name in lower case and does not fold what it reads.
-                table.add(lowercasedASCII(key), format(of: user) == .maildir ? "\(user.name.value)/" : user.name.value)
+                table.add(key, format(of: user) == .maildir ? "\(user.name.value)/" : user.name.value)
             }
         }
         return table

@@ -57,7 +57,8 @@ extension ClientSession {
         buffer.writeString("RCPT TO:<\(recipient.address)>")
         if extensions.deliveryStatus {
             if recipient.notify != .unspecified { buffer.writeString(" NOTIFY=\(recipient.notify.parameter)") }
-            if let original = recipient.originalRecipient { buffer.writeString(" ORCPT=\(XText.encode(originalRecipient: original))") }
+            // RFC 3461 §4.2: addr-type ";" xtext. The type and the semicolon are their own xtext.
+            if let original = recipient.originalRecipient { buffer.writeString(" ORCPT=\(XText.encode(original))") }
         }
         buffer.writeString("\r\n")
     }

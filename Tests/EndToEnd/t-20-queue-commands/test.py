@@ -240,6 +240,24 @@ def _():
         assert queue("hold", "ALL") == (0, "0 messages held\n")
 
 
+@test("the pipes that docs/commands.md shows do what it says")
+def _():
+    shown = re.findall(r"^\$ (.*)\n((?:postsuper: .*\n)+)", (ROOT / "docs/commands.md").read_text(), re.M)
+    assert len(shown) == 2, shown
+    with Server(relayhost=f"[127.0.0.1]:{free_port()}", queue=NEVER) as server:
+        for name in ("mailq", "postsuper", "postqueue"):
+            server.called(name)
+        environment = dict(server.environment, PATH=f"{server.directory}:/usr/bin:/bin")
+        ids = [server.send(message("x"), ["x@elsewhere.example"], sender=sender) for sender in ("spam@example.net", "good@example.net")]
+        server.wait_event("delivery.deferred", count=2)
+        wait_for(lambda: all(entry["queue"] == "deferred" for entry in server.queue()), what="two deferred messages")
+        for command, said in shown:
+            done = run("bash", "-c", command, env=environment)
+            want = said.replace("12 messages", "2 messages").replace("6445439EE4A40", ids[0])
+            assert done.returncode == 0 and done.out == want, f"{command}: {done.out}, not {want}"
+        assert [entry["queue_id"] for entry in server.queue()] == [ids[1]]
+
+
 @test("mail that waits for a wrong address goes to the right one: the manifest is mended, the message requeued")
 def _():
     with Server(relayhost=f"[127.0.0.1]:{free_port()}", queue=NEVER, aliases={"postmaster": "alice", "info": "typo@elsewhere.example"}) as server:
