@@ -11,7 +11,7 @@ internal import SMTPServer
 func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliveryScheduler.Configuration {
     let origin = system.origin.value
     return DeliveryScheduler.Configuration(
-        hostname: system.hostname.value,
+        hostname: system.hostname.value, origin: origin,
         schedule: RetrySchedule(
             minimum: system.queue.retryMinimum.value, maximum: system.queue.retryMaximum.value, lifetime: system.queue.lifetime.value,
             bounceLifetime: system.queue.bounceLifetime.value),

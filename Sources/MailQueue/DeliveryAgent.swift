@@ -51,6 +51,10 @@ package struct QueuedRecipient: Hashable, Sendable {
         self.notify = notify
         self.originalRecipient = originalRecipient
     }
+
+    /// What reports call the recipient, here and further on: as the sender did, else by the address that it was sent to
+    /// (RFC 3461 §5.2.1), so that whoever reads a report finds an address they know, whatever aliases it went through.
+    package var reportedOriginal: String { originalRecipient ?? "\(original.isASCII ? "rfc822" : "utf-8");\(original)" }
 }
 
 package enum RecipientTarget: Hashable, Sendable {

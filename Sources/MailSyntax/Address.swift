@@ -56,7 +56,8 @@ package struct BareAddress: Hashable, Sendable {
 
     ///     Mailbox       = Local-part "@" ( Domain / address-literal )
     ///     Local-part    = Dot-string / Quoted-string
-    package init?(_ text: String) {
+    /// - Parameter allowsAnyDots: also takes what would be a Dot-string but for the place of its dots.
+    package init?(_ text: String, allowsAnyDots: Bool = false) {
         var rest = Substring(text)
         if rest.utf8.first == UInt8(ascii: "\"") {
             guard let unquoted = BareAddress.takeQuotedString(from: &rest) else { return nil }
@@ -64,7 +65,7 @@ package struct BareAddress: Hashable, Sendable {
         } else {
             let end = rest.utf8.lastIndex(of: UInt8(ascii: "@")) ?? rest.endIndex
             localPart = String(rest[..<end])
-            guard isDotString(localPart.utf8) else { return nil }
+            guard allowsAnyDots ? isDotted(localPart.utf8) : isDotString(localPart.utf8) else { return nil }
             rest = rest[end...]
         }
         guard localPart.utf8.count <= Address.longestLocalPart else { return nil }
@@ -72,7 +73,10 @@ package struct BareAddress: Hashable, Sendable {
             domain = nil
         } else {
             // By octets: a combining mark after the "@" belongs to the domain, and to Swift's first Character.
-            guard rest.utf8.first == UInt8(ascii: "@"), let parsed = Domain(String(Substring(rest.utf8.dropFirst()))) else { return nil }
+            guard rest.utf8.first == UInt8(ascii: "@"), let parsed = Domain(String(Substring(rest.utf8.dropFirst()))),
+                // RFC 5321 §4.1.3: an IP address in the place of a domain stands in brackets.
+                !parsed.text.utf8.allSatisfy({ $0 == UInt8(ascii: ".") || ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")) })
+            else { return nil }
             domain = parsed
         }
     }
@@ -116,6 +120,10 @@ func isDotString(_ bytes: String.UTF8View) -> Bool {
         previous = byte
     }
     return previous != UInt8(ascii: ".")
+}
+
+private func isDotted(_ bytes: String.UTF8View) -> Bool {
+    !bytes.isEmpty && bytes.allSatisfy { $0 == UInt8(ascii: ".") || isAtext($0) }
 }
 
 /// RFC 5322 §3.2.3 atext, and every octet of UTF-8 beyond ASCII.

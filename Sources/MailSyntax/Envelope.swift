@@ -87,6 +87,25 @@ package enum XText {
         return String(decoding: result, as: UTF8.self)
     }
 
+    /// The value of ORCPT: `addr-type;address`. RFC 6533 §3 has an encoding of its own for the type utf-8, which is ASCII
+    /// and so needs nothing of the next hop:
+    ///
+    ///     utf-8-addr-xtext    = 1*(QCHAR / EmbeddedUnicodeChar)
+    ///     EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}"
+    /// A backslash in it is the beginning of one that was not decoded.
+    package static func encode(originalRecipient text: String) -> String {
+        guard lowercasedASCII(String(text.prefix(6))) == "utf-8;" else { return encode(text) }
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if (0x21...0x7E).contains(scalar.value), scalar != "+", scalar != "=" {
+                result.unicodeScalars.append(scalar)
+            } else {
+                result += "\\x{\(String(scalar.value, radix: 16, uppercase: true))}"
+            }
+        }
+        return result
+    }
+
     /// Nil where `text` is no xtext.
     package static func decode(_ text: some StringProtocol) -> String? {
         var result: [UInt8] = []

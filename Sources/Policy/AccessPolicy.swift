@@ -132,6 +132,12 @@ package struct AccessPolicy: Sendable {
 
     /// The answer to RCPT.
     package func decide(recipient: Address, client: ClientFacts, trace: Trace? = nil) -> Decision {
+        // A server behind this one may take `someone%elsewhere.example@here.example` for a route. As from Postfix
+        // (`allow_untrusted_routing = no`), it gets such an address from nobody who could not have sent there directly.
+        if looksRouted(recipient), relayRule(client) == nil {
+            trace?.note(.relaying, recipient.description, "reads like a route to elsewhere, which is not for this client", rule: networksRule)
+            return .refuse(relayAccessDenied(recipient), rule: networksRule)
+        }
         switch router.route(recipient, trace: trace) {
         case .deliver(let destinations, let rule): return .accept(destinations, rule: rule)
         case .relay(let address, let rule): return .accept([.remote(address)], rule: rule)
@@ -139,7 +145,7 @@ package struct AccessPolicy: Sendable {
         case .outside(let address):
             guard let rule = relayRule(client) else {
                 trace?.note(.relaying, address.domain.text, "is not for this client to send to", rule: networksRule)
-                return .refuse(Reply(554, EnhancedCode(5, 7, 1), "<\(recipient)>: Relay access denied"), rule: networksRule)
+                return .refuse(relayAccessDenied(recipient), rule: networksRule)
             }
             trace?.note(.remote, address.description, "is passed on, as this client may send to anywhere", rule: rule)
             return .accept([.remote(address)], rule: rule)
@@ -153,6 +159,14 @@ package struct AccessPolicy: Sendable {
         case .accept(_, let rule): (Reply(252, EnhancedCode(2, 0, 0), "\(address)"), rule)
         case .refuse(let reply, let rule): (reply, rule)
         }
+    }
+
+    private func looksRouted(_ address: Address) -> Bool {
+        address.localPart.utf8.contains { $0 == UInt8(ascii: "@") || $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "!") }
+    }
+
+    private func relayAccessDenied(_ recipient: Address) -> Reply {
+        Reply(554, EnhancedCode(5, 7, 1), "<\(recipient)>: Relay access denied")
     }
 
     private func unknownUser(_ recipient: Address) -> Reply {

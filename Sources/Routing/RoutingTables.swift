@@ -61,7 +61,7 @@ struct RoutingTables: Sendable {
         let key = address.localKey
         guard let number = domain(address.domain) else {
             // Where the origin is none of our domains, the bare postmaster of RFC 5321 §4.5.1 arrives with it.
-            let isBarePostmaster = key == postmaster && address.domain == origin
+            let isBarePostmaster = isPostmaster(key) && address.domain == origin
             trace?.note(.domain, address.domain.text, isBarePostmaster ? "is the origin, and its postmaster is ours" : "is outside, none of the domains here")
             return isBarePostmaster ? match(key: key, ifNone: .outside, trace) : .outside
         }
@@ -78,7 +78,7 @@ struct RoutingTables: Sendable {
             if let recipient = number32(of: key, in: addressNumbers[number], trace) { return .relay(domain: number, recipient: recipient) }
         }
         // RFC 5321 §4.5.1: every domain has a postmaster; ours stands in where the domain names none.
-        return key == postmaster ? match(key: key, ifNone: nobody, trace) : nobody
+        return isPostmaster(key) ? match(key: key, ifNone: nobody, trace) : nobody
     }
 
     /// The local look-up, which bare names anywhere in the manifest mean too.
@@ -91,10 +91,12 @@ struct RoutingTables: Sendable {
             if let found = exactMatch(base) { return found }
             trace?.note(.lookup, base, "is no alias and no user")
         }
-        guard key == postmaster, !users.isEmpty else { return ifNone }
+        guard isPostmaster(key), !users.isEmpty else { return ifNone }
         trace?.note(.lookup, key, "goes to the first user, since nobody is named so")
         return .user(0)
     }
+
+    private func isPostmaster(_ key: String) -> Bool { key == postmaster || withoutExtension(key) == postmaster }
 
     private func exactMatch(_ key: String) -> Match? {
         if let alias = aliasNumbers[key] { return .alias(Int(alias)) }

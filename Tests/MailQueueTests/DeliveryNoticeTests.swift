@@ -15,7 +15,7 @@ struct DeliveryNoticeTests {
             id: QueueID(rawValue: 0xABC), sender: Address(sender)!, received: epoch, size: body.utf8.count, flags: flags, envelopeID: envelopeID, due: epoch, attempts: 1,
             isLeased: true, recipients: recipients)
         let composed = DeliveryNotice(
-            message: message, recipients: recipients, hostname: Domain(hostname)!, id: QueueID(rawValue: 0xDEF), now: epoch + .seconds(60),
+            message: message, recipients: recipients, hostname: Domain(hostname)!, origin: Domain("example.org")!, id: QueueID(rawValue: 0xDEF), now: epoch + .seconds(60),
             original: DeliveryNotice.Original(bytes: ByteBuffer(string: body), isWhole: isWhole)
         ).compose()
         return (composed.envelope, String(buffer: composed.content))
@@ -34,7 +34,7 @@ struct DeliveryNoticeTests {
         let expected = """
             Received: by mail.example.org (Valija) id DEF; Tue, 24 Nov 2026 13:06:09 +0000
             Date: Tue, 24 Nov 2026 13:06:09 +0000
-            From: Mail Delivery System <MAILER-DAEMON@mail.example.org>
+            From: Mail Delivery System <MAILER-DAEMON@example.org>
             To: sender@example.org
             Subject: Undelivered Mail Returned to Sender
             Message-ID: <DEF@mail.example.org>
@@ -127,9 +127,9 @@ struct DeliveryNoticeTests {
         #expect(parsed(text) == [
             "multipart/report delivery-status 3 7bit 0", "text/plain 7bit", "message/delivery-status 7bit", "message/rfc822 7bit",
             "Reporting-MTA: dns; mail.example.org", "X-Valija-Queue-ID: ABC", "Arrival-Date: Tue, 24 Nov 2026 13:05:09 +0000",
-            "Final-Recipient: rfc822; bob@b.example", "Action: failed", "Status: 5.1.1", "Remote-MTA: dns; mx.b.example", "Diagnostic-Code: smtp; 550 5.1.1 No such user",
-            "Final-Recipient: rfc822; carol@example.org", "Action: failed", "Status: 4.2.2", "Diagnostic-Code: x-valija; 452 4.2.2 Mailbox full",
-            "Final-Recipient: rfc822; dave@b.example", "Action: relayed", "Status: 2.0.0", "Remote-MTA: dns; mx.b.example", "Diagnostic-Code: smtp; 250 Ok",
+            "Final-Recipient: rfc822; bob@b.example", "Original-Recipient: rfc822;bob@b.example", "Action: failed", "Status: 5.1.1", "Remote-MTA: dns; mx.b.example", "Diagnostic-Code: smtp; 550 5.1.1 No such user",
+            "Final-Recipient: rfc822; carol@example.org", "Original-Recipient: rfc822;carol@example.org", "Action: failed", "Status: 4.2.2", "Diagnostic-Code: x-valija; 452 4.2.2 Mailbox full",
+            "Final-Recipient: rfc822; dave@b.example", "Original-Recipient: rfc822;dave@b.example", "Action: relayed", "Status: 2.0.0", "Remote-MTA: dns; mx.b.example", "Diagnostic-Code: smtp; 250 Ok",
         ])
     }
 

@@ -28,7 +28,7 @@ final class Post: Sendable {
         log = EventLog(level: .error, descriptor: -1) { "t" }
         let clock = clock
         let configuration = DeliveryScheduler.Configuration(
-            hostname: Domain("mail.example.org")!,
+            hostname: Domain("mail.example.org")!, origin: Domain("example.org")!,
             schedule: RetrySchedule(minimum: .seconds(300), maximum: .seconds(14_400), lifetime: .seconds(432_000), bounceLifetime: .seconds(86_400)),
             place: { place($0) }, route: { address in (routes[address.description] ?? [address.description]).map { queued($0).target } })
         scheduler = DeliveryScheduler(

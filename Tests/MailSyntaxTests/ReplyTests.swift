@@ -42,6 +42,12 @@ struct ReplyTests {
 
     @Test("xtext encodes + and = and what is not printable (RFC 3461 §4)") func xtextForm() { #expect(XText.encode("a+b= é") == "a+2Bb+3D+20+C3+A9") }
 
+    @Test("an ORCPT of type utf-8 is written in ASCII (RFC 6533 §3)", arguments: [
+        ("rfc822;a+b@example.org", "rfc822;a+2Bb@example.org"), ("utf-8;jürgen@example.org", #"utf-8;j\x{FC}rgen@example.org"#),
+        ("UTF-8;a+b=漢@example.org", #"UTF-8;a\x{2B}b\x{3D}\x{6F22}@example.org"#), (#"utf-8;j\x{FC}@example.org"#, #"utf-8;j\x{FC}@example.org"#), ("rfc822;", "rfc822;"),
+    ])
+    func originalRecipient(text: String, written: String) { #expect(XText.encode(originalRecipient: text) == written) }
+
     @Test("what is no xtext is refused", arguments: ["a b", "a=b", "+", "+4", "+4g", "+4a", "+FF", "é", "a\r\n", "++41"])
     func noXText(text: String) { #expect(XText.decode(text) == nil) }
 

@@ -81,13 +81,13 @@ private let localProcess = ClientFacts(address: nil, isLocalProcess: true)
             "550 5.1.1 <\"b b\"@relay.example>: Recipient address rejected: User unknown in relay recipient table by mail.yaml:8 domains.relay.example"
         ),
         ("alice@[192.0.2.1]", stranger, "554 5.7.1 <alice@[192.0.2.1]>: Relay access denied by mail.yaml:20 networks"),
-        // Tricks of old that asked a relay to route for them: one local part, one domain, nothing more.
-        ("x%outside.example@local.example", stranger,
-            "550 5.1.1 <x%outside.example@local.example>: Recipient address rejected: User unknown in local recipient table by mail.yaml:5 domains.local.example"),
+        // Tricks of old that asked a relay to route for them: nothing that a next hop could fall for, and to us one local part.
+        ("x%outside.example@relay.example", stranger, "554 5.7.1 <x%outside.example@relay.example>: Relay access denied by mail.yaml:20 networks"),
         ("\"x@outside.example\"@local.example", stranger,
-            "550 5.1.1 <\"x@outside.example\"@local.example>: Recipient address rejected: User unknown in local recipient table by mail.yaml:5 domains.local.example"),
-        ("outside.example!x@local.example", stranger,
-            "550 5.1.1 <outside.example!x@local.example>: Recipient address rejected: User unknown in local recipient table by mail.yaml:5 domains.local.example"),
+            "554 5.7.1 <\"x@outside.example\"@local.example>: Relay access denied by mail.yaml:20 networks"),
+        ("outside.example!x@local.example", stranger, "554 5.7.1 <outside.example!x@local.example>: Relay access denied by mail.yaml:20 networks"),
+        ("x%outside.example@local.example", trusted,
+            "550 5.1.1 <x%outside.example@local.example>: Recipient address rejected: User unknown in local recipient table by mail.yaml:5 domains.local.example"),
     ])
 func recipientIsDecided(address: String, client: ClientFacts, expected: String) throws {
     let decision = policy.decide(recipient: try #require(Address(address)), client: client)

@@ -93,11 +93,13 @@ private let site = Router(
         ("boss@customer.example", "alice by domains.customer.example.addresses.boss:15"),
         ("alice@shop.example", "unknown by domains.shop.example:17"),
         ("postmaster@shop.example", "alice by aliases.postmaster:40"),
+        ("postmaster+x@shop.example", "alice by aliases.postmaster:40"),
         // Relay: passed on as it came, to those whom the list names.
         ("OFFICE@branch.example", "relay by domains.branch.example.recipients:21"),
         ("office+x@branch.example", "relay by domains.branch.example.recipients:21"),
         ("nobody@branch.example", "unknown by domains.branch.example:19"),
         ("postmaster@branch.example", "alice by aliases.postmaster:40"),
+        ("postmaster+x@branch.example", "alice by aliases.postmaster:40"),
         ("anyone@open.example", "relay by domains.open.example:23"),
         ("postmaster@open.example", "relay by domains.open.example:23"),
         // Outside.

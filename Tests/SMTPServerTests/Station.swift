@@ -54,7 +54,7 @@ final class Station: Sendable {
         scheduler = DeliveryScheduler(
             spool: try Spool(directory: directory + "/spool", owner: "test"), mailboxes: IdleAgent(), nextHops: IdleAgent(),
             configuration: DeliveryScheduler.Configuration(
-                hostname: Domain("mx.example.org")!,
+                hostname: Domain("mx.example.org")!, origin: Domain("example.org")!,
                 schedule: RetrySchedule(minimum: .seconds(3600), maximum: .seconds(3600), lifetime: .seconds(86_400), bounceLifetime: .seconds(86_400)),
                 place: { _ in .mailboxes }, route: { _ in [] }),
             log: log, loop: group.next(), now: Timestamp.now)

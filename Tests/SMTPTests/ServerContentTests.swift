@@ -38,6 +38,11 @@ struct ServerContentTests {
         "\\r\\n.\\r.\\r\\n", "\\r\\n.\\n.\\r\\n",
     ]
 
+    /// A bare CR or LF is a matter of syntax, a NUL one of the content.
+    private func code(of end: String) -> String {
+        end.replacing("\\r\\n", with: "").contains { $0 == "r" || $0 == "n" } ? "5.5.2" : "5.6.0"
+    }
+
     @Test("no variant of a false end ends a message, and the message is refused", arguments: falseEnds)
     func falseEnd(_ end: String) {
         let smuggled = "MAIL FROM:<evil@b.example>\r\nRCPT TO:<carol@example>\r\nDATA\r\nsmuggled"
@@ -46,7 +51,7 @@ struct ServerContentTests {
             let got = session(bytes, pieces: pieces)
             let events = outcome(got)
             #expect(got.messages.isEmpty)
-            #expect(events.count == 2 && events[0] == "abandon" && events[1].hasPrefix("refused 550 5.6.0 "), "\(events)")
+            #expect(events.count == 2 && events[0] == "abandon" && events[1].hasPrefix("refused 550 \(code(of: end)) "), "\(events)")
             #expect(got.replies.hasSuffix("\n250 2.0.0 Ok\n"), "the session goes on")
         }
     }
@@ -57,7 +62,7 @@ struct ServerContentTests {
         for pieces in [nil, 1, 2, 3, 7] {
             let got = session(envelope + Array("BDAT \(content.count) LAST\r\n".utf8) + content + Array("NOOP\r\n".utf8), pieces: pieces)
             #expect(got.messages.isEmpty)
-            #expect(outcome(got).last?.hasPrefix("refused 550 5.6.0 ") == true)
+            #expect(outcome(got).last?.hasPrefix("refused 550 \(code(of: end)) ") == true)
             #expect(got.replies.hasSuffix("\n250 2.0.0 Ok\n"))
         }
     }

@@ -17,7 +17,7 @@ struct Shipment: Sendable {
         Envelope(
             sender: request.sender,
             recipients: recipients.map {
-                EnvelopeRecipient(address: $0.target.address, notify: $0.notify, originalRecipient: $0.originalRecipient)
+                EnvelopeRecipient(address: $0.target.address, notify: $0.notify, originalRecipient: $0.reportedOriginal)
             },
             body: request.body, isInternationalized: request.isInternationalized, returnContent: request.returnContent,
             envelopeID: request.envelopeID)

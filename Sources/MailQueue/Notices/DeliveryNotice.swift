@@ -17,6 +17,8 @@ struct DeliveryNotice {
     /// Those that the report speaks of; none is pending.
     let recipients: [StoredRecipient]
     let hostname: Domain
+    /// The domain of the report's author.
+    let origin: Domain
     let id: QueueID
     let now: Timestamp
     let original: Original
@@ -25,10 +27,11 @@ struct DeliveryNotice {
     /// RFC 6533 §4.2: the header of a message that came with SMTPUTF8 holds UTF-8.
     private let returnsGlobal: Bool
 
-    init(message: StoredMessage, recipients: [StoredRecipient], hostname: Domain, id: QueueID, now: Timestamp, original: Original) {
+    init(message: StoredMessage, recipients: [StoredRecipient], hostname: Domain, origin: Domain, id: QueueID, now: Timestamp, original: Original) {
         self.message = message
         self.recipients = recipients
         self.hostname = hostname
+        self.origin = origin
         self.id = id
         self.now = now
         self.original = original
@@ -38,7 +41,7 @@ struct DeliveryNotice {
             let recipient = stored.recipient
             return recipient.target.address.isASCII && recipient.original.isASCII && isASCII((recipient.originalRecipient ?? "").utf8)
         }
-        isGlobal = returnsGlobal || !isAddressASCII || !hostname.isASCII
+        isGlobal = returnsGlobal || !isAddressASCII || !hostname.isASCII || !origin.isASCII
     }
 
     /// A failed message of up to this many octets is returned whole, a larger one by its header (Postfix: bounce_size_limit).
@@ -89,7 +92,7 @@ struct DeliveryNotice {
         [
             "Received: by \(hostname) (Valija) id \(id); \(now.rfc5322)",
             "Date: \(now.rfc5322)",
-            "From: Mail Delivery System <MAILER-DAEMON@\(hostname)>",
+            "From: Mail Delivery System <MAILER-DAEMON@\(origin)>",
             "To: \(message.sender.map { "\($0)" } ?? "")",
             "Subject: \(hasFailures ? "Undelivered Mail Returned to Sender" : "Successful Mail Delivery Report")",
             "Message-ID: \(messageID)",
@@ -133,12 +136,7 @@ struct DeliveryNotice {
         for stored in recipients {
             let recipient = stored.recipient
             lines += ["", "Final-Recipient: \(typed(recipient.target.address))"]
-            // RFC 3461 §6.3: ORCPT as the sender gave it.
-            if let original = recipient.originalRecipient {
-                lines += field("Original-Recipient: \(original)")
-            } else if recipient.original != recipient.target.address {
-                lines.append("Original-Recipient: \(typed(recipient.original))")
-            }
+            lines += field("Original-Recipient: \(recipient.reportedOriginal)")
             lines.append("Action: \(stored.action)")
             let reply = stored.reply ?? Reply(stored.state == .failed ? 554 : 250, nil, "no reply")
             // A recipient given up after queue.lifetime keeps its 4.x.x: RFC 3464 §2.3.4 allows it with "failed".

@@ -85,8 +85,8 @@ struct SpoolChange: Sendable {
             return Notice(about: message.id, to: sender, queued: nil, reason: "the sender's address does not exist here")
         }
         let notice = DeliveryNotice(
-            message: message, recipients: reported, hostname: configuration.hostname, id: noticeID, now: now,
-            original: excerpt(of: try store.content(of: message)))
+            message: message, recipients: reported, hostname: configuration.hostname, origin: configuration.origin, id: noticeID,
+            now: now, original: excerpt(of: try store.content(of: message)))
         let (envelope, content) = notice.compose()
         let recipients = targets.enumerated().map { number, target in
             QueuedRecipient(

@@ -13,6 +13,8 @@ package final class DeliveryScheduler: Sendable {
     /// What the scheduler asks others. Replaced as a whole when another manifest comes into force.
     package struct Configuration: Sendable {
         package var hostname: Domain
+        /// Domain of the author of reports.
+        package var origin: Domain
         package var schedule: RetrySchedule
         /// Which place a recipient is delivered at.
         package var place: @Sendable (RecipientTarget) -> DeliveryPlace
@@ -20,10 +22,11 @@ package final class DeliveryScheduler: Sendable {
         package var route: @Sendable (Address) -> [RecipientTarget]
 
         package init(
-            hostname: Domain, schedule: RetrySchedule, place: @escaping @Sendable (RecipientTarget) -> DeliveryPlace,
+            hostname: Domain, origin: Domain, schedule: RetrySchedule, place: @escaping @Sendable (RecipientTarget) -> DeliveryPlace,
             route: @escaping @Sendable (Address) -> [RecipientTarget]
         ) {
             self.hostname = hostname
+            self.origin = origin
             self.schedule = schedule
             self.place = place
             self.route = route

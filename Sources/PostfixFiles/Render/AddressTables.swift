@@ -248,7 +248,8 @@ extension RenderPlan {
             if isComment(key, in: .mailboxes) {
                 noteComment(key, path: "users.\(user.name.value)", at: user.name.position)
             } else {
-                table.add(key, format(of: user) == .maildir ? "\(user.name.value)/" : user.name.value)
+                // virtual(8) looks for the name in lower case and does not fold what it reads.
+                table.add(lowercasedASCII(key), format(of: user) == .maildir ? "\(user.name.value)/" : user.name.value)
             }
         }
         return table

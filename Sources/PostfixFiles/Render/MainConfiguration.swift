@@ -77,6 +77,11 @@ extension RenderPlan {
                 "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination",
                 "smtpd_forbid_bare_newline": "reject",
                 "smtpd_forbid_bare_newline_exclusions": "",
+                // The header of a message is its author's, whoever hands it in; 100 hops are allowed (RFC 5321 §6.3), and Postfix
+                // refuses at its limit; a name may begin with a dash.
+                "local_header_rewrite_clients": "",
+                "hopcount_limit": "101",
+                "allow_min_user": "yes",
             ])
     }
 

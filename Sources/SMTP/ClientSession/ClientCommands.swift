@@ -57,8 +57,7 @@ extension ClientSession {
         buffer.writeString("RCPT TO:<\(recipient.address)>")
         if extensions.deliveryStatus {
             if recipient.notify != .unspecified { buffer.writeString(" NOTIFY=\(recipient.notify.parameter)") }
-            // RFC 3461 §4.2: addr-type ";" xtext. The type and the semicolon are their own xtext.
-            if let original = recipient.originalRecipient { buffer.writeString(" ORCPT=\(XText.encode(original))") }
+            if let original = recipient.originalRecipient { buffer.writeString(" ORCPT=\(XText.encode(originalRecipient: original))") }
         }
         buffer.writeString("\r\n")
     }

@@ -74,7 +74,7 @@ struct CommandLine: Sendable {
     /// name that does not verify: any printable ASCII without blanks is taken (an IDN comes as A-labels, RFC 6531 §3.7.1).
     private static func hello(_ cursor: inout Cursor, usage: String) throws(SyntaxFlaw) -> String {
         let name = cursor.take { (0x21...0x7E).contains($0) }
-        guard cursor.isAtEnd, (1...GrammarLimits.hello).contains(name.count) else { throw .usage(usage) }
+        guard cursor.isAtEnd, (1...GrammarLimits.hello).contains(name.count) else { throw .helloUsage(usage) }
         return String(decoding: name, as: UTF8.self)
     }
 
@@ -82,11 +82,10 @@ struct CommandLine: Sendable {
     ///     chunk-size = 1*DIGIT
     ///     end-marker = "LAST"
     private static func chunk(_ cursor: inout Cursor) throws(SyntaxFlaw) -> Command {
-        let usage = SyntaxFlaw.usage("BDAT count [LAST]")
-        guard let size = cursor.takeNumber(), size < Int.max else { throw usage }
+        guard let size = cursor.takeNumber(), size < Int.max else { throw .badChunk }
         if cursor.isAtEnd { return .chunk(size: size, isLast: false) }
         let blanks = cursor.take(while: isBlank)
-        guard !blanks.isEmpty, cursor.take(word: "LAST"), cursor.isAtEnd else { throw usage }
+        guard !blanks.isEmpty, cursor.take(word: "LAST"), cursor.isAtEnd else { throw .badChunk }
         return .chunk(size: size, isLast: true)
     }
 
@@ -103,7 +102,8 @@ struct CommandLine: Sendable {
             throw .badRecipient
         }
         guard takesUTF8 || argument.isASCII else { throw .needsSMTPUTF8 }
-        return text
+        // The grammar wants the address alone; clients write it as a path too, and Postfix reads both.
+        return text.hasPrefix("<") && text.hasSuffix(">") ? String(text.dropFirst().dropLast()) : text
     }
 }
 

@@ -12,20 +12,18 @@ struct MailCommand: Hashable, Sendable {
     var isInternationalized = false
     var returnContent: Envelope.ReturnContent?
     var envelopeID: String?
-    var hasParameters = false
 
     ///     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
     init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
         guard cursor.take(word: "FROM:") else { throw .usage("MAIL FROM:<address>") }
         cursor.skipBlanks()
-        guard cursor.next == UInt8(ascii: "<") else { throw .usage("MAIL FROM:<address>") }
+        guard !cursor.isAtEnd else { throw .usage("MAIL FROM:<address>") }
         guard let path = Path.parse(&cursor), cursor.isAtEnd || isBlank(cursor.next!) else { throw .badSender }
         sender = path
         var seen = SeenParameters()
         while let parameter = try Parameter(&cursor) {
             try seen.insert(parameter)
             try take(parameter)
-            hasParameters = true
         }
         // RFC 6531 §3.5: without SMTPUTF8 the address is refused, 553 5.6.7.
         if let sender, !isInternationalized, !sender.isASCII { throw .needsSMTPUTF8 }
@@ -39,14 +37,14 @@ struct MailCommand: Hashable, Sendable {
             guard let size = digits.takeNumber(), digits.isAtEnd else { throw parameter.flaw }
             declaredSize = size
         case .body:
-            // RFC 6152 §2: body-value = "7BIT" / "8BITMIME"; RFC 3030 §3 adds BINARYMIME, which is not announced.
+            // RFC 6152 §2: body-value = "7BIT" / "8BITMIME". Others, such as BINARYMIME (RFC 3030 §3), belong to extensions
+            // that are not announced.
             if parameter.value.equals(word: "8BITMIME") { body = .eightBitMIME }
             else if parameter.value.equals(word: "7BIT") { body = .sevenBit }
-            else if parameter.value.equals(word: "BINARYMIME") { throw .unknownParameter("BODY=BINARYMIME") }
-            else { throw parameter.flaw }
+            else { throw .unknownParameter(parameter.name) }
         case .smtputf8:
             // RFC 6531 §3.4: the parameter has no value.
-            guard !parameter.hasValue else { throw parameter.flaw }
+            guard !parameter.hasValue else { throw .unknownParameter(parameter.name) }
             isInternationalized = true
         case .ret:
             // RFC 3461 §4.3: ret-value = "FULL" / "HDRS"
@@ -68,7 +66,6 @@ struct RecipientCommand: Hashable, Sendable {
     var notify = Notify.unspecified
     /// `addr-type;address`, decoded.
     var originalRecipient: String?
-    var hasParameters = false
 
     /// Without SMTPUTF8 in MAIL the session refuses anything else (RFC 6531 §3.5).
     var isASCII: Bool { recipient.isASCII && originalRecipient?.utf8.allSatisfy { $0 < 0x80 } ?? true }
@@ -77,14 +74,13 @@ struct RecipientCommand: Hashable, Sendable {
     init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
         guard cursor.take(word: "TO:") else { throw .usage("RCPT TO:<address>") }
         cursor.skipBlanks()
-        guard cursor.next == UInt8(ascii: "<") else { throw .usage("RCPT TO:<address>") }
+        guard !cursor.isAtEnd else { throw .usage("RCPT TO:<address>") }
         guard case .some(.some(let path)) = Path.parse(&cursor), cursor.isAtEnd || isBlank(cursor.next!) else { throw .badRecipient }
         recipient = path
         var seen = SeenParameters()
         while let parameter = try Parameter(&cursor) {
             try seen.insert(parameter)
             try take(parameter)
-            hasParameters = true
         }
     }
 
@@ -112,12 +108,12 @@ struct RecipientCommand: Hashable, Sendable {
     }
 
     ///     original-recipient-address = addr-type ";" xtext
-    ///     addr-type                  = atom
+    ///     addr-type                  = atom                       ; and xtext may be empty
     /// An address of type utf-8 may stand in plain UTF-8 where SMTPUTF8 was asked for (RFC 6533 §3).
     private static func originalRecipient(_ parameter: Parameter) throws(SyntaxFlaw) -> String {
         var cursor = Cursor(parameter.value)
         let type = cursor.take(while: { isAtext($0) && $0 < 0x80 })
-        guard parameter.value.count <= GrammarLimits.originalRecipient, !type.isEmpty, cursor.take(UInt8(ascii: ";")), !cursor.isAtEnd else {
+        guard parameter.value.count <= GrammarLimits.originalRecipient, !type.isEmpty, cursor.take(UInt8(ascii: ";")) else {
             throw parameter.flaw
         }
         let address: String?
@@ -156,6 +152,8 @@ private struct Parameter {
         hasValue = cursor.take(UInt8(ascii: "="))
         value = cursor.take { $0 > 0x20 && $0 != UInt8(ascii: "=") && $0 != 0x7F }
         name = keyword.map { "\($0)".uppercased() } ?? word.excerpt(GrammarLimits.echo)
+        // All but one have a value: without it, it is not the parameter of that name.
+        if let keyword, keyword != .smtputf8, !hasValue { throw .unknownParameter(name) }
         let startsRight = word.first.map { isLetter($0) || isDigit($0) } ?? false
         guard startsRight, cursor.isAtEnd || isBlank(cursor.next!), hasValue != value.isEmpty else {
             throw .badParameter(name)

@@ -1,6 +1,8 @@
 // The paths of MAIL and RCPT (RFC 5321 §4.1.2). Decisions where clients and the grammar differ:
 // - A blank after the colon is taken, as Postfix does: many clients send it, and it means nothing else.
 // - The angle brackets are required: without them a parameter and a mailbox cannot be told apart.
+// - Dots may stand anywhere in a local part: there are mailboxes such as `a..b` and `a.`, which have no other address. What
+//   goes out is quoted, as the grammar wants it.
 // - A source route is read over (RFC 5321 §3.6.1, appendix C: servers MUST accept and SHOULD ignore it).
 // - A mailbox may lack its domain, as `postmaster` may (§4.1.1.3). The session completes it with its origin.
 
@@ -16,7 +18,7 @@ enum Path {
         if cursor.take(UInt8(ascii: ">")) { return .some(nil) }
         if cursor.next == UInt8(ascii: "@"), !skipSourceRoute(&cursor) { return nil }
         guard let length = lengthOfMailbox(cursor.rest), let text = String(validating: cursor.rest.prefix(length), as: UTF8.self),
-            let address = BareAddress(text)
+            let address = BareAddress(text, allowsAnyDots: true)
         else { return nil }
         cursor.advance(by: length + 1)
         return address

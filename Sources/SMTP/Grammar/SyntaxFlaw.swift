@@ -12,6 +12,10 @@ enum SyntaxFlaw: Error, Hashable, Sendable {
     case foreignProtocol
     /// The argument has not the form that the command wants; the text is that form.
     case usage(String)
+    /// The same of HELO and EHLO, to which no enhanced code is given.
+    case helloUsage(String)
+    /// A BDAT that does not say how many octets follow: whatever comes next would be taken for commands.
+    case badChunk
     case badSender
     case badRecipient
     /// An address or argument beyond ASCII without SMTPUTF8 (RFC 6531 §3.5).

@@ -112,8 +112,6 @@ extension ServerSession {
     }
 
     private mutating func mail(_ command: MailCommand) {
-        // RFC 5321 §4.1.1.11: parameters are for clients that read in the reply to EHLO that they may use them.
-        if command.hasParameters, !usesESMTP { return reject(.parametersNeedEHLO) }
         let sender = command.sender?.qualified(with: configuration.origin)
         // RFC 1870 §6.1: a message that declares itself too large is refused here, before it is sent.
         if let size = command.declaredSize, size > sizeLimit {
@@ -128,7 +126,6 @@ extension ServerSession {
 
     private mutating func recipient(_ command: RecipientCommand) {
         guard let envelope = transaction?.envelope else { return }
-        if command.hasParameters, !usesESMTP { return reject(.parametersNeedEHLO) }
         if !envelope.isInternationalized, !command.isASCII { return reject(.needsSMTPUTF8, verb: .rcpt) }
         guard envelope.recipients.count < configuration.recipientLimit else {
             overshoot += 1
@@ -149,7 +146,7 @@ extension ServerSession {
         var command = commandExcerpt
         // How much of it is still there depends on how it came.
         if case .lineTooLong = flaw { command = "(line too long)" }
-        reject(flaw.reply, command: command, thenClose: flaw == .foreignProtocol)
+        reject(flaw.reply, command: command, thenClose: flaw == .foreignProtocol || flaw == .badChunk)
     }
 
     private mutating func reject(_ reply: Reply) { reject(reply, command: commandExcerpt) }

@@ -14,7 +14,6 @@ extension Reply {
     static let noRecipients = Reply(554, EnhancedCode(5, 5, 1), "Error: no valid recipients")
     static let tooManyRecipients = Reply(452, EnhancedCode(4, 5, 3), "Error: too many recipients")
     static let messageTooLarge = Reply(552, EnhancedCode(5, 3, 4), "Message size exceeds fixed limit")
-    static let parametersNeedEHLO = Reply(555, EnhancedCode(5, 5, 4), "Error: parameters need EHLO")
     static let help = Reply(
         214, EnhancedCode(2, 0, 0),
         lines: ["Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT", "See RFC 5321"])
@@ -24,13 +23,16 @@ extension SyntaxFlaw {
     var reply: Reply {
         switch self {
         case .lineTooLong(let limit): Reply(500, EnhancedCode(5, 5, 2), "Error: line too long, the limit is \(limit) octets")
-        case .bareLineFeed: Reply(500, EnhancedCode(5, 5, 2), "Error: bare <LF> received, lines end with <CR><LF>")
+        case .bareLineFeed: Reply(550, EnhancedCode(5, 5, 2), "Error: bare <LF> received, lines end with <CR><LF>")
         case .bareCarriageReturn: Reply(500, EnhancedCode(5, 5, 2), "Error: bare <CR> received, lines end with <CR><LF>")
         case .nulOctet: Reply(500, EnhancedCode(5, 5, 2), "Error: NUL octet in command")
         case .unknownCommand: Reply(500, EnhancedCode(5, 5, 2), "Error: command not recognized")
         case .notOffered: Reply(502, EnhancedCode(5, 5, 1), "Error: command not implemented")
         case .foreignProtocol: Reply(554, EnhancedCode(5, 7, 0), "Error: this is a mail server, it speaks SMTP")
         case .usage(let form): Reply(501, EnhancedCode(5, 5, 4), "Syntax: \(form)")
+        // RFC 2034 §3: no enhanced code in the replies to HELO and EHLO.
+        case .helloUsage(let form): Reply(501, nil, "Syntax: \(form)")
+        case .badChunk: Reply(521, EnhancedCode(5, 5, 4), "Syntax: BDAT count [LAST]")
         case .badSender: Reply(501, EnhancedCode(5, 1, 7), "Bad sender address syntax")
         case .badRecipient: Reply(501, EnhancedCode(5, 1, 3), "Bad recipient address syntax")
         case .needsSMTPUTF8: Reply(553, EnhancedCode(5, 6, 7), "Error: address needs SMTPUTF8")
@@ -47,9 +49,9 @@ extension ContentScanner.Flaws {
         if isEmpty { nil }
         else if contains(.tooLarge) { .messageTooLarge }
         else if contains(.bareLineFeed) {
-            Reply(550, EnhancedCode(5, 6, 0), "Error: bare <LF> in message, lines end with <CR><LF> (RFC 5321 section 2.3.8)")
+            Reply(550, EnhancedCode(5, 5, 2), "Error: bare <LF> in message, lines end with <CR><LF> (RFC 5321 section 2.3.8)")
         } else if contains(.bareCarriageReturn) {
-            Reply(550, EnhancedCode(5, 6, 0), "Error: bare <CR> in message, lines end with <CR><LF> (RFC 5321 section 2.3.8)")
+            Reply(550, EnhancedCode(5, 5, 2), "Error: bare <CR> in message, lines end with <CR><LF> (RFC 5321 section 2.3.8)")
         } else {
             Reply(550, EnhancedCode(5, 6, 0), "Error: NUL octet in message (RFC 5322 section 4)")
         }
