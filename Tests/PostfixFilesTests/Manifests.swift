@@ -2,6 +2,7 @@
 
 @testable import Manifest
 import MailSyntax
+import PostfixFiles
 
 extension MailSystem {
     /// A system with every default; `edit` sets what a test is about.
@@ -63,7 +64,21 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("awkward-names", awkwardNames),
     ("mutual-forwards", mutualForwards),
     ("deliveries", deliveries),
+    ("submission", submission),
+    ("tls-none", tlsNone),
+    ("relay-in-the-clear", relayInTheClear),
 ]
+
+/// What the secrets of these manifests are.
+func secret(_ secret: Secret) throws(UnreadableSecret) -> String {
+    switch secret {
+    case .literal(let text): return text
+    case .file("/run/secrets/relay"): return "s3cret, with \"everything\" # in it"
+    case .file("/run/secrets/alice"): return "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7"
+    case .environment("BOB_HASH"): return "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+    default: throw UnreadableSecret(reason: "cannot be read: No such file or directory")
+    }
+}
 
 /// A small company: one canonical domain, two virtual ones, a provider's relay, mbox.
 private let company = MailSystem.with {
@@ -200,4 +215,59 @@ private let deliveries = MailSystem.with {
         alias("postmaster", 14, "alice"),
     ]
     $0.addressExtension = Located("+", at: line(16))
+}
+
+private func certificate(_ name: String, _ number: Int) -> MailSystem.Certificate {
+    MailSystem.Certificate(chain: Located("/etc/valija/tls/\(name).pem", at: line(number)), key: Located("/etc/valija/tls/\(name)-key.pem", at: line(number + 1)))
+}
+
+/// Logins of users and at the relay, TLS with certificates for two names more, rates.
+private let submission = MailSystem.with {
+    $0.domains = [domain("example.org", 5), domain("shop.example", 6, .virtual(addresses: [address("sales", 7, "alice")], catchAll: address("*", 8, "bob")))]
+    $0.users = [user("alice", 10), user("Bob", 13), user("carol", 16), user("dave", 19)]
+    $0.users[0].password = Located(.file("/run/secrets/alice"), at: line(11))
+    $0.users[0].sendAs = [Located(Address("office@example.net")!, at: line(12))]
+    $0.users[1].password = Located(.environment("BOB_HASH"), at: line(14))
+    $0.users[1].sendAs = [Located(Address("office@example.net")!, at: line(15))]
+    $0.users[2].password = Located(.file("/run/secrets/carol"), at: line(17))
+    $0.users[3].fullName = "Dave \"the 100%\" Example: Jr."
+    $0.aliases = [alias("postmaster", 22, "alice"), alias("#odd", 23, "alice")]
+    $0.addressExtension = Located("+", at: line(24))
+    $0.relayhost = Located(
+        MailSystem.Relayhost(
+            hop: NextHop("[smtp.provider.example]:587")!, username: Located("example", at: line(27)), password: Located(.file("/run/secrets/relay"), at: line(28)),
+            tls: Located(.encrypt, at: line(29))), at: line(26))
+    $0.tls = MailSystem.TLS(
+        level: Located(.may, at: line(31)), certificate: Located(certificate("mx", 32), at: line(32)),
+        certificates: [
+            (domain: Located(Domain("Mail.Example.NET")!, at: line(35)), certificate: certificate("net", 36)),
+            (domain: Located(Domain("shop.example")!, at: line(38)), certificate: certificate("the shop", 39)),
+        ])
+    $0.limits.connectionRate = Located(60, at: line(42))
+    $0.limits.messageRate = Located(100, at: line(43))
+    $0.limits.recipientRate = Located(500, at: line(44))
+    $0.listen.submission = Located([Endpoint("0.0.0.0:587")!, Endpoint("[::]:587")!], at: line(46))
+    $0.listen.submissions = Located([Endpoint("0.0.0.0:465")!], at: line(47))
+    $0.logging = MailSystem.Logging(level: Located(.info), format: Located(.json, at: line(49)))
+}
+
+/// Submission with nothing to encrypt by, and encryption turned off in so many words.
+private let tlsNone = MailSystem.with {
+    $0.domains = [domain("example.org", 5)]
+    $0.users = [user("alice", 7)]
+    $0.users[0].password = Located(.literal("$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g."), at: line(8))
+    $0.tls.level = Located(.none, at: line(10))
+    $0.listen.submissions = Located([Endpoint("127.0.0.1:465")!], at: line(12))
+}
+
+/// A relay that wants a password and has no TLS; the password cannot be had. Passwords of users that nobody asks for.
+private let relayInTheClear = MailSystem.with {
+    $0.domains = [domain("example.org", 5)]
+    $0.users = [user("alice", 7)]
+    $0.users[0].password = Located(.file("/run/secrets/alice"), at: line(8))
+    $0.relayhost = Located(
+        MailSystem.Relayhost(
+            hop: NextHop("smtp.provider.example")!, username: Located("example", at: line(11)), password: Located(.file("/run/secrets/none"), at: line(12)),
+            tls: Located(.none, at: line(13))), at: line(10))
+    $0.tls.level = Located(.encrypt, at: line(15))
 }

@@ -18,12 +18,14 @@ private final class PostfixInstance {
         maps = options.maps
         temporary = try TemporaryDirectory()
         directory = "\(temporary.path)/config"
-        files = Rendering(system, options: options).files
+        files = Rendering(system, options: options, secrets: secret).files
         try OutputDirectory(directory).write(files)
         age()
         if maps != .texthash {
             let outcome = run("make", "--silent", "-C", directory)
-            try #require(outcome.status == 0 && outcome.output.isEmpty, "make (Debian packages postfix, postfix-lmdb): \(outcome.output)")
+            // There are no certificates where the manifest says.
+            let complaints = outcome.output.split(separator: "\n").filter { !$0.hasSuffix("No such file or directory: skipping this entry") }
+            try #require(outcome.status == 0 && complaints.isEmpty, "make (Debian packages postfix, postfix-lmdb): \(outcome.output)")
         }
     }
 
@@ -158,4 +160,14 @@ private let answers: [(name: String, accounts: RenderOptions.Accounts, table: St
     ("deliveries", .virtual, "aliases", "tickets", #""|/usr/bin/tickets --queue \"a, b\" \\$HOME""#),
     ("deliveries", .virtual, "aliases", "odd", #""/srv/a \"b\" c", /dev/null"#),
     ("deliveries", .virtual, "transport", "alice@example.org", nil),
+    ("submission", .unix, "sender_logins", "alice@example.org", "alice"),
+    ("submission", .unix, "sender_logins", "sales@shop.example", "alice"),
+    ("submission", .unix, "sender_logins", "@shop.example", "bob"),
+    ("submission", .unix, "sender_logins", "office@example.net", "alice, bob"),
+    ("submission", .unix, "sender_logins", "postmaster@example.org", "alice"),
+    ("submission", .virtual, "sender_logins", "carol@example.org", "carol"),
+    ("submission", .unix, "tls_policy", "[smtp.provider.example]:587", "encrypt"),
+    ("submission", .unix, "sasl_passwd", "[smtp.provider.example]:587", #"example:s3cret, with "everything" # in it"#),
+    ("relay-in-the-clear", .unix, "sasl_passwd", "smtp.provider.example:25", nil),
+    ("relay-in-the-clear", .unix, "tls_policy", "smtp.provider.example:25", "none"),
 ]

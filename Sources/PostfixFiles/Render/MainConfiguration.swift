@@ -30,7 +30,7 @@ extension RenderPlan {
     }
 
     /// `tables` are the names of those that exist.
-    func mainGroups(tables: Set<Table.Name>) -> [ParameterGroup] {
+    mutating func mainGroups(tables: Set<Table.Name>) -> [ParameterGroup] {
         var groups = ParameterGroups()
         addFixedGroup(to: &groups)
         groups.add(system.rule(system.hostname.position, "hostname"), ["myhostname": system.hostname.value.text])
@@ -40,9 +40,9 @@ extension RenderPlan {
         groups.add(
             system.rule(system.networks.position, "networks"),
             ["mynetworks": system.networks.value.map(network).joined(separator: ", ")])
-        if let relayhost = system.relayhost {
-            groups.add(system.rule(relayhost.position, "relayhost"), ["relayhost": relayhost.value.hop.description])
-        }
+        addRelayhost(to: &groups, tables)
+        addEncryption(to: &groups, tables)
+        addLogins(to: &groups)
         if let delimiter = system.addressExtension.value {
             // Extensions end where an address is found: `info+x` leads to what `info` leads to, without the `+x`.
             groups.add(
@@ -182,9 +182,17 @@ extension RenderPlan {
             system.rule(limits.connectionsPerClient.position, "limits.connections_per_client"),
             [
                 "smtpd_client_connection_count_limit": String(limits.connectionsPerClient.value),
-                // The limit is for trusted clients too.
+                // The limits are for trusted clients too.
                 "smtpd_client_event_limit_exceptions": "",
             ])
+        // anvil(8) counts by the minute.
+        for (path, parameter, limit) in [
+            ("connection_rate", "smtpd_client_connection_rate_limit", limits.connectionRate),
+            ("message_rate", "smtpd_client_message_rate_limit", limits.messageRate),
+            ("recipient_rate", "smtpd_client_recipient_rate_limit", limits.recipientRate),
+        ] {
+            if let limit { groups.add(system.rule(limit.position, "limits.\(path)"), [parameter: String(limit.value)]) }
+        }
     }
 
     private func addMailboxes(to groups: inout ParameterGroups, _ tables: Set<Table.Name>) {

@@ -11,7 +11,7 @@ extension RenderPlan {
         for endpoint in system.listen.smtp.value {
             services.append(Service(name: endpoint.description, type: "inet", columns: ["n", "-", "n", "-", "-"], command: "smtpd", comment: comment))
         }
-        services += Service.always
+        services += submissionServices() + Service.always
         services += ["local", "virtual"].map { Service(name: $0, type: "unix", columns: ["-", "n", "n", "-", "-"], command: $0) }
         if options.accounts == .unix, let first = usersOfOtherFormat.first { services.append(otherLocal(first)) }
         return services

@@ -23,7 +23,10 @@ extension RenderPlan {
             note("queue.directory", at: position, "Postfix keeps its own queue_directory; the two never share one")
         }
         if let position = system.logging.level.position {
-            note("logging.level", at: position, "Postfix logs to syslog, in its own format and at its own level")
+            note("logging.level", at: position, "Postfix has no such level")
+        }
+        if system.logging.format.value == .json, let position = system.logging.format.position {
+            note("logging.format", at: position, "Postfix logs to syslog, in its own format")
         }
         let placed = notes.enumerated().sorted { a, b in
             let (first, second) = (a.element.position ?? SourcePosition(line: 0, column: 0), b.element.position ?? SourcePosition(line: 0, column: 0))
@@ -37,6 +40,9 @@ extension RenderPlan {
             let name = user.name.value
             let path = "users.\(name)"
             if let quota = user.quota { note("\(path).quota", at: quota.position, "Postfix has no quota for a single mailbox") }
+            if let password = user.password, !hasSubmission {
+                note("\(path).password", at: password.position, "Postfix has no use for it: there is no listen.submission and no listen.submissions")
+            }
             guard options.accounts == .unix else { continue }
             if let delimiter = system.addressExtension.value, name.dropFirst().contains(delimiter) {
                 note(path, at: user.name.position, "with \(delimiter) in it, local(8) takes the name for a user with an extension")
@@ -51,6 +57,14 @@ extension RenderPlan {
         if options.maps != .texthash {
             steps.append("Make the tables, after each render: `make` in this directory (or: \(tables.map { makeCommand($0) }.joined(separator: "; ")))")
             if options.maps == .lmdb { steps.append("Debian has LMDB tables in a package of their own: apt-get install postfix-lmdb") }
+        }
+        if tables.contains(where: { $0.name == .relayPassword }) {
+            steps.append("sasl_passwd holds the password for the relay; where render could not read it, its line is a comment, and mail waits")
+            steps.append("Logins at the relay need Cyrus SASL's mechanisms: apt-get install libsasl2-modules")
+        }
+        if hasSubmission {
+            steps.append("dovecot-users holds the users' password hashes; a user whose hash render could not read has a comment there, and no login")
+            steps.append("Start Dovecot for the logins (apt-get install dovecot-core): dovecot.conf has what it needs; its paths are those of /etc/postfix")
         }
         guard !system.users.isEmpty else { return }
         switch options.accounts {
@@ -68,7 +82,7 @@ extension RenderPlan {
         text += "# For Postfix 3.7.10 or later; rendered with --accounts \(options.accounts.rawValue) --maps \(options.maps.rawValue).\n"
         text += "\nBefore Postfix starts\n\n"
         for step in steps { text += "- \(step)\n" }
-        text += "- See what Postfix says of the files: postfix -c DIR check\n"
+        text += "- See what Postfix says of the files: postfix check, with -c and this directory if it is not /etc/postfix\n"
         text += "\nWhat Postfix does not do of \(system.fileName), or does otherwise\n\n"
         for note in notes { text += "- \(note.position.map { "line \($0.line), " } ?? "")\(note.path): \(note.text)\n" }
         if notes.isEmpty { text += "Nothing.\n" }

@@ -48,6 +48,10 @@ package struct RenderedFile: Hashable, Sendable {
     package let content: String
     /// Permissions.
     package var mode: UInt16 = 0o644
+    /// Its content is not to be shown.
+    package var isSecret = false
+    /// False if a secret could not be read, and its line is left blank.
+    package var isComplete = true
 }
 
 /// Something of the manifest that the files do not do.
@@ -97,24 +101,32 @@ package struct Rendering: Sendable {
     package let files: [RenderedFile]
     /// By place in the manifest, those without one first.
     package let notes: [RenderNote]
+    /// Secrets that could not be read. Their lines are comments, and what they are for does not work.
+    package let unreadable: [RenderNote]
     /// What has to be done in the directory before Postfix starts, a sentence each.
     package let steps: [String]
 
     /// Every parameter that main.cf sets, in its order: none twice.
     package var parameters: [Parameter] { groups.flatMap(\.parameters) }
 
-    package init(_ system: MailSystem, options: RenderOptions = RenderOptions()) {
+    /// `secrets` reads the secrets that the files need; without it they are left blank.
+    package init(
+        _ system: MailSystem, options: RenderOptions = RenderOptions(),
+        secrets: SecretReader = { _ throws(UnreadableSecret) in throw UnreadableSecret(reason: "was not read") }
+    ) {
         var plan = RenderPlan(system, options)
-        let tables = plan.tables()
+        let tables = plan.tables(secrets)
         groups = plan.mainGroups(tables: Set(tables.map(\.name)))
         services = plan.services()
+        let dovecot = [plan.dovecotUsers(secrets), plan.dovecotConfiguration()].compactMap { $0 }
         plan.addNotes()
         plan.addSteps(tables)
         notes = plan.notes
+        unreadable = plan.unreadable
         steps = plan.steps
-        var files = [plan.mainCF(groups), plan.masterCF(services)] + tables.map(plan.file)
+        var files = [plan.mainCF(groups), plan.masterCF(services)] + tables.map(plan.file) + dovecot
         if options.maps != .texthash { files.append(plan.makefile(tables)) }
-        if options.accounts == .unix, !system.users.isEmpty { files += [plan.sysusers(), plan.tmpfiles()].compactMap { $0 } }
+        if options.accounts == .unix { files += [plan.sysusers(), plan.tmpfiles()].compactMap { $0 } }
         files.append(plan.notesFile())
         self.files = files
     }
@@ -122,7 +134,8 @@ package struct Rendering: Sendable {
 
 extension RenderedFile {
     /// Every name that a rendering may have.
-    package static let names = ["main.cf", "master.cf"] + Table.Name.allCases.map(\.rawValue) + ["Makefile", "sysusers.conf", "tmpfiles.conf", "NOTES"]
+    package static let names =
+        ["main.cf", "master.cf"] + Table.Name.allCases.map(\.rawValue) + ["dovecot-users", "dovecot.conf", "Makefile", "sysusers.conf", "tmpfiles.conf", "NOTES"]
 
     /// How the first line of every rendered file begins: the mark by which the next rendering knows its own.
     package static let mark = "# Rendered by valija from "
@@ -137,6 +150,7 @@ struct RenderPlan {
     /// Of users and aliases, in lower case.
     let names: Set<String>
     var notes: [RenderNote] = []
+    var unreadable: [RenderNote] = []
     var steps: [String] = []
 
     init(_ system: MailSystem, _ options: RenderOptions) {

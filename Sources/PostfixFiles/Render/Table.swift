@@ -11,11 +11,17 @@ struct Table {
         case mailboxTransport = "mailbox_transport"
         case relayRecipients = "relay_recipients"
         case localRecipients = "local_recipients"
+        case senderLogins = "sender_logins"
+        case certificates = "tls_certificates"
+        case tlsPolicy = "tls_policy"
+        case relayPassword = "sasl_passwd"
     }
 
     enum Line {
         case comment(String)
         case record(key: String, value: String)
+        /// The place of a secret that could not be read.
+        case blank(key: String, value: String)
     }
 
     let name: Name
@@ -26,6 +32,10 @@ struct Table {
     var isEmpty: Bool { lines.isEmpty }
 
     mutating func comment(_ text: String) { lines.append(.comment(text)) }
+
+    mutating func leaveBlank(_ key: String, _ value: String) { lines.append(.blank(key: key, value: value)) }
+
+    var isComplete: Bool { !lines.contains { if case .blank = $0 { true } else { false } } }
 
     mutating func add(_ key: String, _ value: String) { lines.append(.record(key: key, value: value)) }
 }
@@ -40,10 +50,15 @@ extension RenderPlan {
         for line in table.lines {
             switch line {
             case .comment(let comment): text += "\n# \(comment)\n"
+            case .blank(let key, let value): text += "# \(key)\t\(value)\n"
             case .record(let key, let value): text += isAliases ? "\(aliasName(key)): \(value)\n" : "\(key)\t\(value)\n"
             }
         }
-        return RenderedFile(name: table.name.rawValue, content: text)
+        // postmap(1) gives the database the mode of the table; that of the certificates holds their private keys.
+        let isSecret = table.name == .relayPassword
+        return RenderedFile(
+            name: table.name.rawValue, content: text, mode: isSecret || table.name == .certificates ? 0o600 : 0o644, isSecret: isSecret,
+            isComplete: table.isComplete)
     }
 
     /// postalias(1) reads aliases(5); texthash reads postmap's syntax whatever the table is for.
@@ -66,6 +81,12 @@ extension RenderPlan {
 
     /// Run in the directory of the files.
     func makeCommand(_ table: Table) -> String {
-        "\(table.name == .aliases ? "postalias" : "postmap") -c . \(options.maps.rawValue):\(table.name.rawValue)"
+        let command = switch table.name {
+        case .aliases: "postalias"
+        // The values are names of files, whose content goes into the table.
+        case .certificates: "postmap -F"
+        default: "postmap"
+        }
+        return "\(command) -c . \(options.maps.rawValue):\(table.name.rawValue)"
     }
 }

@@ -1,5 +1,6 @@
 """`valija render`: Postfix itself reads what comes out, and has nothing to say about it."""
 
+import os
 import pathlib
 import re
 
@@ -116,3 +117,103 @@ def _():
     broken.write_text("apiVersion: valija/v1\nhostnam: mx\n")
     done = run(BINARY, "render", broken, "-o", SCRATCH / "none")
     assert done.returncode == 1 and not (SCRATCH / "none" / "main.cf").exists(), done.out
+
+
+# --check, and the secrets
+
+SUBMISSION = """apiVersion: valija/v1
+hostname: mx.example.org
+origin: example.org
+domains:
+  example.org:
+users:
+  alice: {password: {file: HERE/alice}}
+aliases: {postmaster: alice}
+relayhost: {host: "[127.0.0.2]:587", username: valija, password: {env: RELAY_PASSWORD}}
+tls: {level: may, certificate: HERE/chain.pem, key: HERE/key.pem}
+listen: {submission: ["127.0.0.1:1587"]}
+"""
+
+
+def submission(name):
+    here = SCRATCH / name
+    here.mkdir()
+    (here / "mail.yaml").write_text(SUBMISSION.replace("HERE", str(here)))
+    (here / "alice").write_text("$6$salt$hash-of-alice\nnot this line\n")
+    return here
+
+
+def valija(here, *arguments, **environment):
+    return run(BINARY, "render", "mail.yaml", *arguments, cwd=here, env={**os.environ, **environment})
+
+
+@test("a secret goes into its own file with mode 0600, whatever the umask, and never to the terminal")
+def _():
+    here = submission("secrets")
+    for options, extra in (([], {}), (["--maps", "lmdb"], {}), (["--accounts", "virtual"], {})):
+        done = valija(here, "-o", "out", *options, RELAY_PASSWORD="a secret: really")
+        assert done.returncode == 0 and "really" not in done.out and "$6$" not in done.out, done.out
+        files = {file.name: file for file in (here / "out").iterdir()}
+        assert "valija:a secret: really" in files["sasl_passwd"].read_text()
+        assert "alice:{CRYPT}$6$salt$hash-of-alice::::::\n" in files["dovecot-users"].read_text()
+        assert {name for name in files if files[name].stat().st_mode & 0o77 == 0} == {"sasl_passwd", "dovecot-users"}, files
+        for name, file in files.items():
+            assert ("really" in file.read_text()) == (name == "sasl_passwd"), name
+    done = valija(here, "-o", "-", RELAY_PASSWORD="a secret: really")
+    assert done.returncode == 0 and "really" not in done.out and "$6$" not in done.out and "(secret; mode 600)" in done.out, done.out
+
+
+@test("a secret that cannot be read leaves a comment, is said, and ends with 66")
+def _():
+    here = submission("unreadable")
+    (here / "alice").unlink()
+    done = valija(here, "-o", "out")
+    assert done.returncode == 66, (done.returncode, done.out)
+    assert "mail.yaml:7:23: warning: users.alice.password: file " in done.out and "No such file or directory" in done.out, done.out
+    assert "relayhost.password: environment variable RELAY_PASSWORD is not set; its line is left blank" in done.out, done.out
+    assert "\n# [127.0.0.2]:587\tvalija:PASSWORD\n" in (here / "out/sasl_passwd").read_text()
+    (here / "alice").symlink_to("/dev/zero")
+    done = valija(here, "-o", "out")
+    assert done.returncode == 66 and "more than 4096 octets" in done.out, done.out
+
+
+@test("--check is silent about a fresh directory, shows what differs, and changes nothing")
+def _():
+    here = submission("check")
+    done = valija(here, "--check", "out")
+    assert done.returncode == 1 and "+++ out/main.cf" in done.out and "out/sasl_passwd: missing" in done.out, done.out
+    assert not (here / "out").exists()
+    assert valija(here, "-o", "out", RELAY_PASSWORD="one").returncode == 0
+    done = valija(here, "--check", "out", RELAY_PASSWORD="one")
+    assert done.returncode == 0 and "out: up to date" in done.out, done.out
+    done = valija(here, "--check", "out", RELAY_PASSWORD="two")
+    assert done.returncode == 1 and "out/sasl_passwd: differs" in done.out and "one" not in done.out and "two" not in done.out, done.out
+    done = valija(here, "--check", "out")  # as in CI, where no secret is
+    assert done.returncode == 0 and "out/sasl_passwd: not compared" in done.out, done.out
+
+    manifest = here / "mail.yaml"
+    manifest.write_text(manifest.read_text().replace("origin: example.org", "origin: example.net"))
+    before = {file.name: file.read_bytes() for file in (here / "out").iterdir()}
+    done = valija(here, "--check", "out")
+    assert done.returncode == 1 and "\n-myorigin = example.org\n+myorigin = example.net\n" in done.out, done.out
+    assert before == {file.name: file.read_bytes() for file in (here / "out").iterdir()}
+    assert valija(here, "--check", "out", "--accounts", "virtual").returncode == 1
+    assert valija(here, "-o", "out").returncode == 66
+    assert valija(here, "--check", "out").returncode == 0
+    assert valija(here, "--check", "out", "-o", "out").returncode == 64
+    assert valija(here).returncode == 64
+
+
+@test("patch makes the stale file of --check's diff what would be rendered")
+def _():
+    here = submission("patch")
+    valija(here, "-o", "old")
+    manifest = here / "mail.yaml"
+    manifest.write_text(manifest.read_text().replace("  alice:", "  bob:\n  alice:").replace("origin: example.org\n", ""))
+    valija(here, "-o", "new")
+    done = valija(here, "--check", "old")
+    diff = "".join(line + "\n" for line in done.out.split("\n") if line[:1] in tuple("-+@ "))
+    done = run("patch", "-p1", "--quiet", "--directory=old", input=diff, cwd=here)
+    assert done.returncode == 0, f"{done.out}\n{diff}"
+    for file in (here / "new").iterdir():
+        assert file.read_bytes() == (here / "old" / file.name).read_bytes(), file.name
