@@ -94,14 +94,17 @@ extension Explanation {
     /// Several lines: what was looked at, what came of it, and at the right the manifest line that says so.
     package var text: String {
         var lines: [Line] = []
-        for step in steps where step.kind == .client || step.kind == .login { lines.append(Line(label: step.kind.rawValue, text: sentence(step), rule: step.rule)) }
-        let sender = steps.first { $0.kind == .sender }
-        if let sender { lines.append(Line(label: "sender", text: sentence(sender), rule: sender.rule)) }
+        for step in steps where step.part == .client { lines.append(Line(label: step.kind.rawValue, text: sentence(step), rule: step.rule)) }
+        let ofSender = steps.filter { $0.part == .sender }
+        if ofSender.count == 1 {
+            lines.append(Line(label: "sender", text: sentence(ofSender[0]), rule: ofSender[0].rule))
+        } else if let sender = question.sender ?? nil {
+            lines.append(Line(label: "sender", text: sender.description))
+            lines += nested(ofSender)
+        }
         if let recipient = question.recipient, verdict.command == .rcpt {
             lines.append(Line(label: "recipient", text: recipient.description))
-            for step in steps where ![.client, .login, .sender].contains(step.kind) {
-                lines.append(Line(text: String(repeating: "  ", count: step.depth + 1) + sentence(step), rule: step.rule))
-            }
+            lines += nested(steps.filter { $0.part == .recipient })
         }
         lines.append(Line(label: "answer", text: "\(verdict.command.rawValue): \(verdict.reply.summary)", rule: verdict.rule))
         for (number, delivery) in deliveries.enumerated() {
@@ -109,6 +112,10 @@ extension Explanation {
         }
         if let advice { lines.append(Line(label: "change", text: advice)) }
         return Explanation.columns(lines)
+    }
+
+    private func nested(_ steps: [Trace.Step]) -> [Line] {
+        steps.map { Line(text: String(repeating: "  ", count: $0.depth + 1) + sentence($0), rule: $0.rule) }
     }
 
     private func sentence(_ step: Trace.Step) -> String { "\(step.subject) \(step.outcome)" }
@@ -168,6 +175,7 @@ extension Explanation {
         line.beginArray("steps")
         for step in steps {
             line.beginElement()
+            line.field("part", step.part.rawValue)
             line.field("depth", step.depth)
             line.field("about", step.kind.rawValue)
             line.field("subject", step.subject)

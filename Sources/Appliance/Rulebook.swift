@@ -46,13 +46,16 @@ struct Rulebook {
 
     func answer(_ question: Question, trace: Trace? = nil) -> Verdict {
         let client = ClientFacts(address: question.client, login: question.login)
+        trace?.part = .client
         if let trace { policy.note(client, in: trace) }
+        trace?.part = .sender
         var verdict = Verdict(command: .mail, reply: Reply(250, EnhancedCode(2, 1, 0), "Ok"), rule: nil, destinations: [])
         if let sender = question.sender {
             let (reply, rule) = policy.answer(sender: sender, client: client, trace: trace)
             verdict = Verdict(command: .mail, reply: reply, rule: rule, destinations: [])
         }
         guard verdict.reply.isPositive, let recipient = question.recipient else { return verdict }
+        trace?.part = .recipient
         let decision = policy.decide(recipient: recipient, client: client, trace: trace)
         switch decision {
         case .accept(let destinations, let rule): return Verdict(command: .rcpt, reply: decision.reply, rule: rule, destinations: destinations)

@@ -107,7 +107,7 @@ package struct AccessPolicy: Sendable {
             trace?.note(.sender, sender?.description ?? "<>", client.login == nil ? "is not checked without a login" : "is every user's to use")
             return (accepted, nil)
         }
-        let owner = router.owner(of: sender)
+        let owner = router.owner(of: sender, trace: trace)
         if let owner, lowercasedASCII(owner) == lowercasedASCII(login) {
             let rule = router.rule(ofUser: owner)
             trace?.note(.sender, sender.description, "leads to \(owner) alone, who is logged in", rule: rule)
@@ -118,8 +118,7 @@ package struct AccessPolicy: Sendable {
             return (accepted, rule)
         }
         let rule = router.rule(ofUser: login)
-        trace?.note(
-            .sender, sender.description, "\(owner.map { "leads to \($0)" } ?? "leads to no user alone"), and \(login) may not send as it", rule: rule)
+        trace?.note(.sender, sender.description, "is not for \(login) to send as: it does not lead to \(login) alone, and is not in send_as", rule: rule)
         return (Reply(553, EnhancedCode(5, 7, 1), "<\(sender)>: Sender address rejected: not owned by user \(login)"), rule)
     }
 

@@ -90,7 +90,8 @@ struct Expansion {
     private mutating func addMailbox(of number: Int) {
         let isNew = mailboxes.insert(number).inserted
         if isNew { destinations.append(.mailbox(user: tables.users[number].name)) }
-        trace?.note(.mailbox, tables.users[number].name, isNew ? "gets it in the mailbox" : "gets one copy only", rule: tables.rule(of: .user(number)))
+        let outcome = !followsForwards ? "is a user" : isNew ? "gets it in the mailbox" : "gets one copy only"
+        trace?.note(.mailbox, tables.users[number].name, outcome, rule: tables.rule(of: .user(number)))
     }
 
     private mutating func add(_ other: Destination, as kind: Trace.Kind, _ subject: String, _ outcome: String) {

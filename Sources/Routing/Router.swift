@@ -74,13 +74,12 @@ package struct Router: Sendable {
     }
 
     /// The user whose own address this is: the only one that it leads to, whatever that user's forward does then.
-    package func owner(of address: Address) -> String? {
-        let match = tables.match(address)
+    package func owner(of address: Address, trace: Trace? = nil) -> String? {
+        let match = tables.match(address, trace)
         switch match {
         case .outside, .nobody, .relay: return nil
-        case .user(let index): return tables.users[index].name
-        case .alias, .virtual:
-            var expansion = Expansion(of: tables, followsForwards: false)
+        case .user, .alias, .virtual:
+            var expansion = Expansion(of: tables, followsForwards: false, trace: trace)
             let ends = expansion.expand(match)
             guard ends.count == 1, case .mailbox(let user) = ends[0] else { return nil }
             return user

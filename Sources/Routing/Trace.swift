@@ -16,7 +16,11 @@ package final class Trace {
         case mailbox, remote, nextHop = "next-hop", file, command, list
     }
 
+    /// What is being decided: each is one question of the server's.
+    package enum Part: String, CaseIterable, Sendable { case client, sender, recipient }
+
     package struct Step: Hashable, Sendable {
+        package let part: Part
         /// How far within aliases and forwards.
         package let depth: Int
         package let kind: Kind
@@ -29,12 +33,13 @@ package final class Trace {
     }
 
     package private(set) var steps: [Step] = []
+    package var part = Part.recipient
     package var depth = 0
 
     package init() {}
 
     package func note(_ kind: Kind, _ subject: String, _ outcome: String, rule: Rule? = nil) {
-        steps.append(Step(depth: depth, kind: kind, subject: subject, outcome: outcome, rule: rule))
+        steps.append(Step(part: part, depth: depth, kind: kind, subject: subject, outcome: outcome, rule: rule))
     }
 }
 

@@ -94,6 +94,27 @@ struct ExplanationTests {
         #expect(lines.last == "change     \(advice)")
     }
 
+    @Test("A sender that is not the login's shows where the address leads instead")
+    func sender() throws {
+        let explanation = try explanation(Question(login: "bob", sender: Address("sales@shop.example")))
+        #expect(
+            explanation.text == """
+                client     a stranger is in none of the networks            [default networks]
+                login      bob is logged in, and may send to anywhere       [mail.yaml:10 users.bob]
+                sender     sales@shop.example
+                             shop.example is a virtual domain               [mail.yaml:6 domains.shop.example]
+                             sales@shop.example leads to sales@example.org  [mail.yaml:6 domains.shop.example.addresses.sales]
+                               example.org is a local domain                [mail.yaml:5 domains.example.org]
+                               sales leads to alice, bob                    [mail.yaml:11 aliases.sales]
+                                 alice is a user                            [mail.yaml:9 users.alice]
+                                 bob is a user                              [mail.yaml:10 users.bob]
+                             sales@shop.example is not for bob to send as: it does not lead to bob alone, and is not in send_as  [mail.yaml:10 users.bob]
+                answer     MAIL: 553 5.7.1 <sales@shop.example>: Sender address rejected: not owned by user bob  [mail.yaml:10 users.bob]
+                change     to allow it, add sales@shop.example to users.bob.send_as (mail.yaml:10 users.bob), or let the address lead to bob alone
+
+                """)
+    }
+
     @Test("What goes outside is sent elsewhere by the line of the next hop, not by the one that lets the client send")
     func adviceOnOutside() throws {
         let question = Question(client: IPAddress("127.0.0.1"), recipient: Address("x@elsewhere.example"))
@@ -111,12 +132,12 @@ struct ExplanationTests {
                 "dsn":"2.1.5","reply":"250 2.1.5 Ok","rule":"mail.yaml:7 domains.branch.example.recipients",\
                 "advice":"to send it elsewhere, edit mail.yaml:7 domains.branch.example.via",\
                 "deliveries":[{"to":"office@branch.example","kind":"relay","place":"[192.0.2.25]:25","rule":"mail.yaml:7 domains.branch.example.via"}],\
-                "steps":[{"depth":0,"about":"client","subject":"a stranger","outcome":"is in none of the networks","rule":"default networks"},\
-                {"depth":0,"about":"login","subject":"alice","outcome":"is logged in, and may send to anywhere","rule":"mail.yaml:9 users.alice"},\
-                {"depth":0,"about":"sender","subject":"<>","outcome":"is every user's to use"},\
-                {"depth":0,"about":"domain","subject":"branch.example","outcome":"is a relay domain with a list of recipients","rule":"mail.yaml:7 domains.branch.example"},\
-                {"depth":0,"about":"recipient","subject":"office@branch.example","outcome":"is in its list of recipients","rule":"mail.yaml:7 domains.branch.example.recipients"},\
-                {"depth":0,"about":"remote","subject":"office@branch.example","outcome":"is passed on"}]}
+                "steps":[{"part":"client","depth":0,"about":"client","subject":"a stranger","outcome":"is in none of the networks","rule":"default networks"},\
+                {"part":"client","depth":0,"about":"login","subject":"alice","outcome":"is logged in, and may send to anywhere","rule":"mail.yaml:9 users.alice"},\
+                {"part":"sender","depth":0,"about":"sender","subject":"<>","outcome":"is every user's to use"},\
+                {"part":"recipient","depth":0,"about":"domain","subject":"branch.example","outcome":"is a relay domain with a list of recipients","rule":"mail.yaml:7 domains.branch.example"},\
+                {"part":"recipient","depth":0,"about":"recipient","subject":"office@branch.example","outcome":"is in its list of recipients","rule":"mail.yaml:7 domains.branch.example.recipients"},\
+                {"part":"recipient","depth":0,"about":"remote","subject":"office@branch.example","outcome":"is passed on"}]}
 
                 """)
     }

@@ -137,13 +137,17 @@ struct ManifestCheckTests {
             (
                 "{ login: alice, from: sales@example.org, refused: 5.7.1 }", "alice may send as sales@example.org; expected: it is refused with 5.7.1",
                 """
-                the route: sales@example.org is among the addresses that alice may send as (mail.yaml:12); decided by mail.yaml:12 users.alice.send_as
+                the route: sales leads to alice, bob (mail.yaml:17), sales@example.org is among the addresses that alice may send as (mail.yaml:12); \
+                decided by mail.yaml:12 users.alice.send_as
                 """
             ),
             (
                 "{ login: bob, from: sales@example.org, rcpt: alice@example.org, reaches: alice }",
                 "the answer to MAIL is 553 5.7.1 <sales@example.org>: Sender address rejected: not owned by user bob; expected: it reaches alice",
-                "the route: sales@example.org leads to no user alone, and bob may not send as it (mail.yaml:13); decided by mail.yaml:13 users.bob"
+                """
+                the route: sales leads to alice, bob (mail.yaml:17), sales@example.org is not for bob to send as: it does not lead to bob alone, \
+                and is not in send_as (mail.yaml:13); decided by mail.yaml:13 users.bob
+                """
             ),
         ])
     func fails(_ test: String, _ message: String, _ hint: String) throws {

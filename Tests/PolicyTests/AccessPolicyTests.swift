@@ -199,18 +199,25 @@ func loginRelays() {
 func traceOfPolicy() throws {
     let client = ClientFacts(address: IPAddress("192.0.2.1"), login: "alice")
     let trace = Trace()
+    trace.part = .client
     submission.note(client, in: trace)
+    trace.part = .sender
     let sender = submission.answer(sender: Address("team@local.example"), client: client, trace: trace)
+    trace.part = .recipient
     #expect(sender.reply == submission.answer(sender: Address("team@local.example"), client: client).reply)
     for recipient in ["x@outside.example", "team@local.example", "nobody@local.example"].map({ Address($0)! }) {
         #expect(submission.decide(recipient: recipient, client: client, trace: trace) == submission.decide(recipient: recipient, client: client))
     }
     #expect(
-        trace.steps.prefix(5).map { "\($0.kind.rawValue): \($0.subject) \($0.outcome) [\($0.rule ?? "")]" } == [
-            "client: 192.0.2.1 is in networks, by 192.0.2.0/28 [mail.yaml:40 networks]",
-            "login: alice is logged in, and may send to anywhere [mail.yaml:20 users.alice]",
-            "sender: team@local.example is among the addresses that alice may send as [mail.yaml:41 users.alice.send_as]",
-            "domain: outside.example is outside, none of the domains here []",
-            "remote: x@outside.example is passed on, as this client may send to anywhere [mail.yaml:40 networks]",
+        trace.steps.prefix(9).map { "\($0.part.rawValue) \($0.depth): \($0.subject) \($0.outcome) [\($0.rule ?? "")]" } == [
+            "client 0: 192.0.2.1 is in networks, by 192.0.2.0/28 [mail.yaml:40 networks]",
+            "client 0: alice is logged in, and may send to anywhere [mail.yaml:20 users.alice]",
+            "sender 0: local.example is a local domain [mail.yaml:5 domains.local.example]",
+            "sender 0: team leads to alice, bob [mail.yaml:31 aliases.team]",
+            "sender 1: alice is a user [mail.yaml:20 users.alice]",
+            "sender 1: Bob is a user [mail.yaml:21 users.Bob]",
+            "sender 0: team@local.example is among the addresses that alice may send as [mail.yaml:41 users.alice.send_as]",
+            "recipient 0: outside.example is outside, none of the domains here []",
+            "recipient 0: x@outside.example is passed on, as this client may send to anywhere [mail.yaml:40 networks]",
         ])
 }
