@@ -46,7 +46,8 @@ package struct Explanation {
             let user = system.users.first { $0.name.value == name }
             let format = (user?.format ?? system.mailboxes.format).value
             let path = "\(system.mailboxes.directory.value)/\(name)\(format == .maildir ? "/" : "")"
-            return Delivery(name: name, place: path, kind: format == .maildir ? .maildir : .mbox, rule: user.map { system.rule($0.name.position, "users.\(name)") })
+            let rule = user.map { system.rule($0.name.position, "users.\(name)") }
+            return Delivery(name: name, place: path, kind: format == .maildir ? .maildir : .mbox, rule: rule)
         case .remote(let address):
             let trace = Trace()
             let hop = router.nextHop(for: address.domain, trace: trace)
@@ -75,6 +76,8 @@ package struct Explanation {
         switch router.addressClass(of: recipient.domain) {
         case .outside:
             return "to allow it, add the client to networks\(rule) or let it log in; if \(recipient.domain) is yours, add it to domains"
+        case _ where verdict.reply.code == 554:
+            return "to allow it, add the client to networks\(rule) or let it log in: others may not name a route in an address"
         case .local: return "to allow it, add \(name) to users or aliases"
         case .virtual: return "to allow it, add \(name) to the addresses of \(recipient.domain)\(rule)"
         case .relay: return "to allow it, add \(name) to the recipients of \(recipient.domain)\(rule)"

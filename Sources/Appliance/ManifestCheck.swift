@@ -55,12 +55,15 @@ private struct Trial {
         switch expectation {
         case .reaches(let ends): verdict.reply.isPositive && Set(verdict.destinations) == destinations(ends)
         case .via(let hop):
-            verdict.reply.isPositive && !verdict.destinations.isEmpty
-                && verdict.destinations.allSatisfy { if case .remote(let address) = $0 { rules.router.nextHop(for: address.domain) == hop } else { false } }
+            verdict.reply.isPositive && !verdict.destinations.isEmpty && verdict.destinations.allSatisfy { goes($0, to: hop) }
         case .refused(.anyhow): !verdict.reply.isPositive
         case .refused(.code(let code)): verdict.reply.code == code
         case .refused(.enhanced(let code)): verdict.reply.enhanced == code
         }
+    }
+
+    private func goes(_ destination: Destination, to hop: NextHop) -> Bool {
+        if case .remote(let address) = destination { rules.router.nextHop(for: address.domain) == hop } else { false }
     }
 
     /// A user stands for all that becomes of mail to that user: the mailbox, and where the user forwards.

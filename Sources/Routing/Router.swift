@@ -104,7 +104,8 @@ package struct Router: Sendable {
     /// Where mail for `domain`, one of a relay domain or outside, is handed to.
     package func nextHop(for domain: Domain, trace: Trace? = nil) -> NextHop {
         if let index = tables.domain(domain), case .relay(let via?, _) = tables.domains[index].kind {
-            trace?.note(.nextHop, domain.text, "goes to \(via)", rule: tables.rule(tables.domains[index].viaLine, "domains.\(tables.domains[index].name).via"))
+            let of = tables.domains[index]
+            trace?.note(.nextHop, domain.text, "goes to \(via)", rule: tables.rule(of.viaLine, "domains.\(of.name).via"))
             return via
         }
         let relayhostRule = { tables.rule(tables.relayhostLine, "relayhost") }

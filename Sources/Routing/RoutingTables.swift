@@ -62,7 +62,8 @@ struct RoutingTables: Sendable {
         guard let number = domain(address.domain) else {
             // Where the origin is none of our domains, the bare postmaster of RFC 5321 §4.5.1 arrives with it.
             let isBarePostmaster = isPostmaster(key) && address.domain == origin
-            trace?.note(.domain, address.domain.text, isBarePostmaster ? "is the origin, and its postmaster is ours" : "is outside, none of the domains here")
+            trace?.note(
+                .domain, address.domain.text, isBarePostmaster ? "is the origin, and its postmaster is ours" : "is outside, none of the domains here")
             return isBarePostmaster ? match(key: key, ifNone: .outside, trace) : .outside
         }
         let nobody = Match.nobody(domain: number)

@@ -81,6 +81,10 @@ struct ExplanationTests {
                 "to allow it, add x to the recipients of branch.example (mail.yaml:7 domains.branch.example)"
             ),
             (
+                Question(recipient: Address("x%elsewhere.example@example.org")), "554 5.7.1 <x%elsewhere.example@example.org>: Relay access denied  [default networks]",
+                "to allow it, add the client to networks (default networks) or let it log in: others may not name a route in an address"
+            ),
+            (
                 Question(login: "bob", sender: Address("alice@example.org"), recipient: Address("alice@example.org")),
                 "553 5.7.1 <alice@example.org>: Sender address rejected: not owned by user bob  [mail.yaml:10 users.bob]",
                 "to allow it, add alice@example.org to users.bob.send_as (mail.yaml:10 users.bob), or let the address lead to bob alone"

@@ -8,7 +8,8 @@ enum TestKeys {
         "client", .ipAddress, defaultNote: "a stranger, in none of `networks`", example: "203.0.113.9", "The address of the client that sends.")
     static let login = Key("login", .userName, defaultNote: "no login", example: "alice", "The user whom the client is logged in as.")
     static let from = Key(
-        "from", .sender, defaultNote: "a sender whom nothing refuses", example: "sales@example.org", "The sender, as in MAIL FROM; `<>` is the null sender.")
+        "from", .sender, defaultNote: "a sender whom nothing refuses", example: "sales@example.org",
+        "The sender, as in MAIL FROM; `<>` is the null sender.")
     static let rcpt = Key(
         "rcpt", .recipient, example: "sales@example.org",
         "The recipient, as in RCPT TO; may be left out only where `login` and `from` say whether a user may use a sender address.")
@@ -89,7 +90,9 @@ extension Syntax where Value == IPAddress {
 extension Syntax where Value == BareAddress? {
     /// Nil is `<>`.
     fileprivate static var sender: Syntax { .word(
-        Word(name: "sender", noun: "a sender", forms: "an address such as sales@example.org, or <> for the null sender", json: [("type", .string("string"))]),
+        Word(
+            name: "sender", noun: "a sender", forms: "an address such as sales@example.org, or <> for the null sender",
+            json: [("type", .string("string"))]),
         isText: true
     ) { text throws(Flaw) in text == "<>" ? nil : try bareAddress(text) } }
 }
