@@ -35,7 +35,7 @@ package struct Explanation {
         steps = trace.steps
         let deliveries = verdict.destinations.map { Explanation.delivery($0, system, rules.router) }
         self.deliveries = deliveries
-        advice = verdict.reply.isPositive ? Explanation.advice(verdict, deliveries) : Explanation.adviceOnRefusal(question, verdict, rules.router)
+        advice = verdict.reply.isPositive ? Explanation.advice(verdict, deliveries) : Explanation.adviceOnRefusal(system, question, verdict, rules.router)
     }
 
     package var isAccepted: Bool { verdict.reply.isPositive }
@@ -65,7 +65,7 @@ package struct Explanation {
         return (isOutside ? deliveries[0].rule : verdict.rule).map { "to send it elsewhere, edit \($0)" }
     }
 
-    private static func adviceOnRefusal(_ question: Question, _ verdict: Verdict, _ router: Router) -> String? {
+    private static func adviceOnRefusal(_ system: MailSystem, _ question: Question, _ verdict: Verdict, _ router: Router) -> String? {
         let rule = verdict.rule.map { " (\($0))" } ?? ""
         if verdict.command == .mail {
             guard let sender = question.sender ?? nil, let login = question.login else { return nil }
@@ -73,14 +73,15 @@ package struct Explanation {
         }
         guard let recipient = question.recipient else { return nil }
         let name = (router.withoutExtension(recipient) ?? recipient).quotedLocalPart
+        let nearest = system.nearestName(to: name, in: recipient.domain).map { "; did you mean \($0)@\(recipient.domain)?" } ?? ""
         switch router.addressClass(of: recipient.domain) {
         case .outside:
             return "to allow it, add the client to networks\(rule) or let it log in; if \(recipient.domain) is yours, add it to domains"
         case _ where verdict.reply.code == 554:
             return "to allow it, add the client to networks\(rule) or let it log in: others may not name a route in an address"
-        case .local: return "to allow it, add \(name) to users or aliases"
-        case .virtual: return "to allow it, add \(name) to the addresses of \(recipient.domain)\(rule)"
-        case .relay: return "to allow it, add \(name) to the recipients of \(recipient.domain)\(rule)"
+        case .local: return "to allow it, add \(name) to users or aliases\(nearest)"
+        case .virtual: return "to allow it, add \(name) to the addresses of \(recipient.domain)\(rule)\(nearest)"
+        case .relay: return "to allow it, add \(name) to the recipients of \(recipient.domain)\(rule)\(nearest)"
         }
     }
 }

@@ -71,6 +71,11 @@ struct ExplanationTests {
                 "to allow it, add nobody to users or aliases"
             ),
             (
+                Question(recipient: Address("alcie@example.org")),
+                "550 5.1.1 <alcie@example.org>: Recipient address rejected: User unknown in local recipient table  [mail.yaml:5 domains.example.org]",
+                "to allow it, add alcie to users or aliases; did you mean alice@example.org?"
+            ),
+            (
                 Question(recipient: Address("alice@shop.example")),
                 "550 5.1.1 <alice@shop.example>: Recipient address rejected: User unknown in virtual alias table  [mail.yaml:6 domains.shop.example]",
                 "to allow it, add alice to the addresses of shop.example (mail.yaml:6 domains.shop.example)"

@@ -1,7 +1,7 @@
 // Who is who in a manifest: the look-ups of the design's address resolution over a decoded `MailSystem`. Built once, in
 // time linear to it. It answers where a target leads by one step; `Routing` has the expansion itself.
 
-internal import MailSyntax
+package import MailSyntax
 
 struct AddressBook {
     /// A point of the graph of targets: an alias, a user, or an address of a virtual domain.
@@ -149,5 +149,13 @@ struct AddressBook {
         return user.forward.contains { target in
             if case .to(.user(index)) = step(target.value, from: .user(index)) { true } else { false }
         }
+    }
+}
+
+extension MailSystem {
+    /// The name in a domain of ours that is nearest to one that does not exist there; nil if none is near.
+    package func nearestName(to name: String, in domain: Domain) -> String? {
+        var suggestions = Suggestions()
+        return suggestions.nearest(to: name, among: AddressBook(self).names(in: domain))
     }
 }

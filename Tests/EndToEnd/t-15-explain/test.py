@@ -172,7 +172,7 @@ def _():
     assert server.valija("explain", "--rcpt", "team@example.org").returncode == 0
 
 
-@test("serve does not start with a manifest whose tests fail, and says so in the log")
+@test("serve does not start with a manifest whose tests fail, and says so in the log; nor does render write its files")
 def _():
     server = manifest({"rcpt": "x@elsewhere.example", "reaches": "x@elsewhere.example"})
     server.spawn()
@@ -181,6 +181,8 @@ def _():
     assert server.events("manifest.refused") and not server.events("listener.opened"), server.log()
     with Server(tests=[{"rcpt": "x@elsewhere.example", "refused": 554}]):
         pass
+    rendered = run(BINARY, "render", server.manifest_path, "-o", SCRATCH / "out")
+    assert rendered.returncode == 1 and "failed-test" in rendered.out and not (SCRATCH / "out").exists(), rendered.out
 
 
 @test("each command of docs/testing-a-manifest.md prints what stands there, and ends as it says")
