@@ -109,7 +109,7 @@ struct QueueListing {
             message_arrival_time: \(time)
             create_time: \(time)
             named_attribute: log_ident=\(message.id)
-            named_attribute: rewrite_context=local
+            named_attribute: rewrite_context=remote
 
             """
         text += "sender: \(message.sender.map { "\($0)" } ?? "")\n"
