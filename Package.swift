@@ -81,7 +81,7 @@ let package = Package(
         room("LMDB", ["CLMDB"]),
 
         // Layer 2
-        room("Accounts", ["MailSyntax", "CCrypt"]),
+        room("Accounts", ["MailSyntax", "CCrypt", "COpenSSL", nioPosix, nioConcurrency]),
         room("PostfixFiles", ["Manifest", "MailSyntax"]),
         room("Routing", ["MailSyntax"]),
         room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, nioCore, nioPosix, nioConcurrency]),
@@ -106,6 +106,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests
+        tests("Accounts", ["Accounts", "MailSyntax", nioPosix]),
         tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "Policy", "SMTPServer", "Telemetry", nioCore, nioPosix]),
         tests("Architecture", []),
         tests("Command", ["valija", "Manifest", "PostfixFiles", "LMDB", "MailSyntax"]),
