@@ -41,6 +41,8 @@ final class Connection: ChannelDuplexHandler {
     private let service: SMTPService
     private let client: ClientFacts
     private let roster: Roster
+    /// What this session goes by: the roster's, taken over between transactions.
+    private var configuration: SMTPService.Configuration
     private var session: ServerSession
     private var transaction: Transaction?
     private var number: Int?
@@ -57,7 +59,8 @@ final class Connection: ChannelDuplexHandler {
         self.service = service
         self.client = client
         self.roster = roster
-        session = ServerSession(configuration: service.configuration.session)
+        configuration = roster.configuration
+        session = ServerSession(configuration: configuration.session)
     }
 
     // MARK: The channel
@@ -76,12 +79,12 @@ final class Connection: ChannelDuplexHandler {
             session.shutDown()
             return pump()
         }
-        number = service.admit(client.address)
+        number = service.admit(client.address, limit: configuration.connectionsPerClient)
         if number == nil {
             // RFC 5321 §4.2.2: 421, closing; Postfix's words.
-            let reply = Reply(421, EnhancedCode(4, 7, 0), "\(service.configuration.session.hostname) Error: too many connections from \(client.name)")
+            let reply = Reply(421, EnhancedCode(4, 7, 0), "\(configuration.session.hostname) Error: too many connections from \(client.name)")
             session.refuse(reply)
-            logRefusal(reply, command: "CONNECT", rule: service.configuration.rules.connections)
+            logRefusal(reply, command: "CONNECT", rule: configuration.rules.connections)
         } else {
             session.greet()
             service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
@@ -151,6 +154,7 @@ final class Connection: ChannelDuplexHandler {
     private func pump() {
         guard !isPumping else { return }
         isPumping = true
+        takeOverConfiguration()
         while let action = session.next() { perform(action) }
         isPumping = false
         guard let context else { return }
@@ -163,6 +167,12 @@ final class Connection: ChannelDuplexHandler {
             isReadHeld = false
             context.read()
         }
+    }
+
+    /// What came into force since the last command. A message is judged from MAIL to its end by one manifest.
+    private func takeOverConfiguration() {
+        guard configuration !== roster.configuration, session.adopt(roster.configuration.session) else { return }
+        configuration = roster.configuration
     }
 
     /// Closes once the client has read what is left for it, or had time to. An empty write comes after all that wait.
@@ -195,7 +205,6 @@ final class Connection: ChannelDuplexHandler {
             logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: shortage.rule, reason: shortage.reason)
             return reply
         }
-        let configuration = service.configuration
         let (reply, rule) = configuration.policy.answer(sender: sender, client: client)
         guard reply.isPositive else {
             logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: rule)
@@ -218,7 +227,6 @@ final class Connection: ChannelDuplexHandler {
     }
 
     private func judgeVerify(_ argument: String) -> Reply {
-        let configuration = service.configuration
         guard let address = BareAddress(argument)?.qualified(with: configuration.session.origin) else {
             return Reply(501, EnhancedCode(5, 1, 3), "Bad recipient address syntax")
         }
@@ -367,7 +375,7 @@ final class Connection: ChannelDuplexHandler {
 
     /// The manifest line behind a refusal of the session's own, which knows limits but not where they come from.
     private func rule(behind reply: Reply) -> String? {
-        let rules = service.configuration.rules
+        let rules = configuration.rules
         return switch reply.enhanced {
         case EnhancedCode(5, 3, 4): rules.messageSize
         case EnhancedCode(4, 5, 3): rules.recipients

@@ -7,7 +7,8 @@ internal import NIOPosix
 internal import Policy
 internal import Telemetry
 
-/// A bound address with its connections.
+/// A bound address with its connections. Bound, it does not take any before `takeConnections`: whoever opens several can
+/// be sure of all before a client sees one.
 ///
 /// Each event loop has a socket of its own at the address (SO_REUSEPORT), and keeps the connections that it accepts: to
 /// hand each to another loop would take longer than to serve it.
@@ -29,24 +30,37 @@ package final class Listener: Sendable {
     /// How often idle connections are looked for.
     private static let idleCheck = TimeAmount.seconds(15)
 
-    package static func bind(_ endpoint: Endpoint, service: SMTPService, group: any EventLoopGroup) async throws -> Listener {
-        let address = try SocketAddress(ipAddress: endpoint.address.description, port: Int(endpoint.port))
-        // First alone: with SO_REUSEPORT, another appliance of this user at the same port would go unnoticed.
-        let probe = try await bootstrap(group.next()).bind(to: address).get()
-        let bound = probe.localAddress ?? address
-        try await probe.close()
+    /// `sharing`: another listener of this process overlaps the address (one of them is at every address), and will close.
+    package static func bind(
+        _ endpoint: Endpoint, service: SMTPService, configuration: SMTPService.Configuration, group: any EventLoopGroup, sharing: Bool = false
+    ) async throws -> Listener {
+        var bound = try SocketAddress(ipAddress: endpoint.address.description, port: Int(endpoint.port))
+        if !sharing {
+            // First alone: with SO_REUSEPORT, another appliance of this user at the same port would go unnoticed.
+            let probe = try await bootstrap(group.next()).bind(to: bound).get()
+            bound = probe.localAddress ?? bound
+            try await probe.close()
+        }
         var sockets: [Socket] = []
-        for loop in group.makeIterator() {
-            sockets.append(try await serve(service, on: loop) { bootstrap in
-                bootstrap.serverChannelOption(.socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)), value: 1).bind(to: bound)
-            })
+        do {
+            for loop in group.makeIterator() {
+                sockets.append(
+                    try await serve(service, configuration, on: loop) { [bound] bootstrap in
+                        bootstrap.serverChannelOption(.socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)), value: 1).bind(to: bound)
+                    })
+            }
+        } catch {
+            for socket in sockets { try? await socket.channel.close().get() }
+            throw error
         }
         return Listener(sockets: sockets)
     }
 
     /// A Unix socket whose clients count as processes of this host. Only its owner may connect: mode 0600.
-    package static func bind(unixSocket path: String, service: SMTPService, group: any EventLoopGroup) async throws -> Listener {
-        let socket = try await serve(service, on: group.next()) { bootstrap in
+    package static func bind(
+        unixSocket path: String, service: SMTPService, configuration: SMTPService.Configuration, group: any EventLoopGroup
+    ) async throws -> Listener {
+        let socket = try await serve(service, configuration, on: group.next()) { bootstrap in
             bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
         }
         // Never more open than that, not even for a moment, since the process's umask is 077.
@@ -58,12 +72,13 @@ package final class Listener: Sendable {
         ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.autoRead, value: false)
     }
 
     private static func serve(
-        _ service: SMTPService, on loop: any EventLoop, _ bind: (ServerBootstrap) -> EventLoopFuture<any Channel>
+        _ service: SMTPService, _ configuration: SMTPService.Configuration, on loop: any EventLoop, _ bind: (ServerBootstrap) -> EventLoopFuture<any Channel>
     ) async throws -> Socket {
-        let roster = try await loop.submit { NIOLoopBound(Roster(), eventLoop: loop) }.get()
+        let roster = try await loop.submit { NIOLoopBound(Roster(configuration), eventLoop: loop) }.get()
         let channel = try await bind(
             bootstrap(loop).childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -79,15 +94,43 @@ package final class Listener: Sendable {
                 }
             }).get()
         loop.scheduleRepeatedTask(initialDelay: idleCheck, delay: idleCheck) { task in
-            if channel.isActive { roster.value.checkIdleTimes(.now()) } else { task.cancel() }
+            roster.value.checkIdleTimes(.now())
+            if !channel.isActive, roster.value.isEmpty { task.cancel() }
         }
         return Socket(channel: channel, roster: roster)
+    }
+
+    /// Accepts who connects, and whoever did since `bind`.
+    package func takeConnections() async throws {
+        for socket in sockets { try await socket.channel.setOption(.autoRead, value: true).get() }
+    }
+
+    /// Takes no more connections; those that are open go on.
+    package func stopListening() async {
+        for socket in sockets { try? await socket.channel.close().get() }
+    }
+
+    package var hasConnections: Bool {
+        get async {
+            for socket in sockets {
+                let isEmpty = try? await socket.channel.eventLoop.submit { socket.roster.value.isEmpty }.get()
+                if isEmpty == false { return true }
+            }
+            return false
+        }
+    }
+
+    /// Another configuration for all connections, each from its next transaction on; in force on every event loop when
+    /// this returns.
+    package func apply(_ configuration: SMTPService.Configuration) async {
+        let applied = sockets.map { socket in socket.channel.eventLoop.submit { socket.roster.value.configuration = configuration } }
+        for future in applied { try? await future.get() }
     }
 
     /// Takes no more connections, tells those that are open, and after `grace` cuts them off. Nothing that was answered
     /// with 250 is lost by that: it is in the spool.
     package func close(grace: TimeAmount) async {
-        for socket in sockets { try? await socket.channel.close().get() }
+        await stopListening()
         let emptied = sockets.map { socket in
             let loop = socket.channel.eventLoop
             return loop.flatSubmit { socket.roster.value.close(grace: grace, on: loop) }
@@ -96,11 +139,16 @@ package final class Listener: Sendable {
     }
 }
 
-/// The connections of one socket, all on its event loop.
+/// The connections of one socket, all on its event loop, and the configuration that they go by.
 final class Roster {
+    var configuration: SMTPService.Configuration
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var emptied: EventLoopPromise<Void>?
     private var isClosing = false
+
+    init(_ configuration: SMTPService.Configuration) { self.configuration = configuration }
+
+    var isEmpty: Bool { connections.isEmpty }
 
     /// False: the listener closes, and this one comes too late.
     func enter(_ connection: Connection) -> Bool {

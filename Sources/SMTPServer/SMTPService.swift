@@ -1,4 +1,5 @@
-// What every connection of the SMTP server shares: configuration in force, policy, queue, log, and who is connected.
+// What every connection of the SMTP server shares: queue, log, and who is connected. What changes with the manifest is
+// `Configuration`: each event loop has a reference of its own to it (`Roster`), so that nobody waits for a lock to read it.
 
 package import MailQueue
 package import MailSyntax
@@ -10,11 +11,11 @@ package import Telemetry
 
 package final class SMTPService: Sendable {
     /// Replaced as a whole when another manifest comes into force. A transaction keeps what it began with.
-    package struct Configuration: Sendable {
-        package var session: ServerSession.Configuration
-        package var policy: AccessPolicy
-        package var connectionsPerClient: Int
-        package var rules: Rules
+    package final class Configuration: Sendable {
+        package let session: ServerSession.Configuration
+        package let policy: AccessPolicy
+        package let connectionsPerClient: Int
+        package let rules: Rules
 
         package init(session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int, rules: Rules) {
             self.session = session
@@ -50,7 +51,6 @@ package final class SMTPService: Sendable {
     }
 
     private struct State {
-        var configuration: Configuration
         var clients: [IPAddress: Int] = [:]
         var sessions = 0
         var lastSession = 0
@@ -65,7 +65,7 @@ package final class SMTPService: Sendable {
     private let state: NIOLockedValueBox<State>
 
     package init(
-        configuration: Configuration, queue: DeliveryScheduler, log: EventLog, threads: NIOThreadPool, now: @escaping @Sendable () -> Timestamp,
+        queue: DeliveryScheduler, log: EventLog, threads: NIOThreadPool, now: @escaping @Sendable () -> Timestamp,
         shortage: @escaping @Sendable (Int) -> Shortage?
     ) {
         self.queue = queue
@@ -73,23 +73,18 @@ package final class SMTPService: Sendable {
         self.threads = threads
         self.now = now
         self.shortage = shortage
-        state = NIOLockedValueBox(State(configuration: configuration))
-    }
-
-    package var configuration: Configuration {
-        get { state.withLockedValue { $0.configuration } }
-        set { state.withLockedValue { $0.configuration = newValue } }
+        state = NIOLockedValueBox(State())
     }
 
     /// Sessions that are open.
     package var sessionCount: Int { state.withLockedValue { $0.sessions } }
 
-    /// Counts a client in. Nil: it has as many connections as it may (`limits.connections_per_client`).
+    /// Counts a client in. Nil: it has `limit` connections already (`limits.connections_per_client`).
     /// A process of this host has no address and no limit.
-    func admit(_ client: IPAddress?) -> Int? {
+    func admit(_ client: IPAddress?, limit: Int) -> Int? {
         state.withLockedValue { state in
             if let client {
-                guard state.clients[client, default: 0] < state.configuration.connectionsPerClient else { return nil }
+                guard state.clients[client, default: 0] < limit else { return nil }
                 state.clients[client, default: 0] += 1
             }
             state.sessions += 1

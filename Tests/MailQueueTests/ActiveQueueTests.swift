@@ -261,6 +261,57 @@ struct ActiveQueueTests {
         queue.batchEnded(.mailboxes)
         #expect(queue.startBatches().flatMap { $0.requests.map(\.id.rawValue) } == [2])
     }
+
+    // MARK: Another configuration
+
+    private let relay = DeliveryPlace.nextHop(NextHop("[192.0.2.1]:25")!)
+
+    /// What starts, by place: the ids and recipients of each batch.
+    private func started(_ queue: inout ActiveQueue) -> [DeliveryPlace: [String]] {
+        var started: [DeliveryPlace: [String]] = [:]
+        for batch in queue.startBatches() {
+            started[batch.place, default: []] += batch.requests.flatMap { request in request.recipients.map { "\(request.id) \($0.target.address)" } }
+        }
+        return started
+    }
+
+    @Test("sorted again, what waits goes to its new places in the order of arrival, and what is under way stays where it is")
+    func sortAgain() {
+        var limits = ActiveQueue.Limits()
+        (limits.nextHopConcurrency, limits.nextHopBatch, limits.mailboxConcurrency) = (1, 1, 1)
+        var queue = ActiveQueue(limits: limits)
+        add(1, to: ["a@x.test"], &queue)
+        #expect(queue.startBatches().count == 1)
+        add(2, to: ["b@x.test", "c@y.test", "d@example.org"], &queue)
+        add(3, to: ["e@x.test", "f@x.test"], &queue)
+        // x.test now goes to a relay, all else stays.
+        queue.sortAgain { target in target.address.domain.key == "x.test" ? relay : place(target) }
+        #expect(queue.waitingCount == 4)
+        let first = started(&queue)
+        #expect(first == [relay: ["2 b@x.test"], .nextHop(NextHop("y.test:25")!): ["2 c@y.test"], .mailboxes: ["2 d@example.org"]])
+        queue.batchEnded(relay)
+        #expect(started(&queue) == [relay: ["3 e@x.test", "3 f@x.test"]])
+        // The one that was under way is reported as ever.
+        #expect(settle(&queue, 1, queued("a@x.test"), .delivered)?.conclusion == .delete)
+        queue.batchEnded(.nextHop(NextHop("x.test:25")!))
+        for (id, name, number) in [(2, "b@x.test", 0), (2, "c@y.test", 1), (3, "e@x.test", 0)] as [(Int64, String, Int)] {
+            #expect(settle(&queue, id, queued(name, number: number), .delivered)?.conclusion == nil)
+        }
+        #expect(settle(&queue, 2, queued("d@example.org", number: 2), .delivered)?.conclusion == .delete)
+        #expect(settle(&queue, 3, queued("f@x.test", number: 1), .delivered)?.conclusion == .delete)
+        #expect(queue.count == 0)
+    }
+
+    @Test("sorted again, a message splits where its recipients part, and joins where they meet")
+    func sortAgainSplits() {
+        var queue = ActiveQueue()
+        add(1, to: ["a@x.test", "b@y.test"], &queue)
+        queue.sortAgain { _ in relay }
+        queue.sortAgain(by: place)
+        #expect(started(&queue) == [.nextHop(NextHop("x.test:25")!): ["1 a@x.test"], .nextHop(NextHop("y.test:25")!): ["1 b@y.test"]])
+        queue.sortAgain { _ in relay }
+        #expect(queue.startBatches().isEmpty)
+    }
 }
 
 /// A generator that repeats itself (SplitMix64), so that a failure does too.

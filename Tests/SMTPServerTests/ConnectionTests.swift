@@ -278,3 +278,35 @@ func hops(before: Int, isAccepted: Bool) async throws {
         #expect(try await station.queued.count == (isAccepted ? 1 : 0))
     }
 }
+
+@Test("what comes into force is taken over between transactions: an open one ends by what it began with")
+func configurationReplaced() async throws {
+    try await Station.with(try Station(messageSize: 1_000_000)) { station in
+        let other = station.otherConfiguration(messageSize: 10, alias: "new")
+        let client = try await station.client()
+        try await client.hear("220 ")
+        try await client.ask("EHLO client.example.net", "250 ")
+        try await client.ask("MAIL FROM:<sender@example.net>", "250 2.1.0")
+        try await client.apply(other)
+        // `both` is in the old one only, `new` in the new one only; the message is larger than the new limit.
+        try await client.ask("RCPT TO:<both@example.org>", "250 2.1.5")
+        try await client.ask("RCPT TO:<new@example.org>", "550 5.1.1")
+        try await client.ask("DATA", "354")
+        try await client.ask("Subject: longer than ten octets\r\n\r\nhello\r\n.", "250 2.0.0")
+        try await client.ask("MAIL FROM:<sender@example.net>", "250 2.1.0")
+        try await client.ask("RCPT TO:<both@example.org>", "550 5.1.1")
+        try await client.ask("RCPT TO:<new@example.org>", "250 2.1.5")
+        try await client.ask("DATA", "354")
+        try await client.ask("Subject: longer than ten octets\r\n\r\nhello\r\n.", "552 5.3.4")
+        let refusals = try await station.waitForLog(.messageRejected, count: 3)
+        #expect(refusals.last?.contains("\"rule\":\"other rule of size\"") == true, "\(refusals)")
+        // RSET ends a transaction too, and so does a MAIL that was pipelined behind the content of the one before.
+        try await client.ask("MAIL FROM:<sender@example.net>", "250 2.1.0")
+        try await client.apply(station.configuration)
+        try await client.ask("RCPT TO:<both@example.org>", "550 5.1.1")
+        try await client.ask("RSET", "250 2.0.0")
+        try await client.ask("MAIL FROM:<sender@example.net>", "250 2.1.0")
+        try await client.ask("RCPT TO:<both@example.org>", "250 2.1.5")
+        try await client.hangUp()
+    }
+}

@@ -29,6 +29,7 @@ private struct IdleAgent: DeliveryAgent {
 
 final class Station: Sendable {
     let directory: String
+    let configuration: SMTPService.Configuration
     let service: SMTPService
     let scheduler: DeliveryScheduler
     let group = MultiThreadedEventLoopGroup.singleton
@@ -58,12 +59,12 @@ final class Station: Sendable {
                 schedule: RetrySchedule(minimum: .seconds(3600), maximum: .seconds(3600), lifetime: .seconds(86_400), bounceLifetime: .seconds(86_400)),
                 place: { _ in .mailboxes }, route: { _ in [] }),
             log: log, loop: group.next(), now: Timestamp.now)
+        configuration = SMTPService.Configuration(
+            session: ServerSession.Configuration(
+                hostname: Domain("mx.example.org")!, origin: origin, messageSizeLimit: messageSize, recipientLimit: recipients),
+            policy: policy, connectionsPerClient: connections,
+            rules: SMTPService.Rules(messageSize: "rule of size", recipients: "rule of recipients", connections: "rule of connections"))
         service = SMTPService(
-            configuration: SMTPService.Configuration(
-                session: ServerSession.Configuration(
-                    hostname: Domain("mx.example.org")!, origin: origin, messageSizeLimit: messageSize, recipientLimit: recipients),
-                policy: policy, connectionsPerClient: connections,
-                rules: SMTPService.Rules(messageSize: "rule of size", recipients: "rule of recipients", connections: "rule of connections")),
             queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: { _ in shortage })
     }
 
@@ -81,6 +82,28 @@ final class Station: Sendable {
     }
 
     func client(_ address: String? = "203.0.113.9") async throws -> Client { try await Client(self, address) }
+
+    /// A listener of loopback that takes connections.
+    func listen(port: UInt16) async throws -> Listener {
+        let listener = try await Listener.bind(
+            Endpoint(address: IPAddress("127.0.0.1")!, port: port), service: service, configuration: configuration, group: group)
+        try await listener.takeConnections()
+        return listener
+    }
+
+    /// Another configuration, which the station itself does not go by: for `apply`.
+    func otherConfiguration(messageSize: Int, alias: String) -> SMTPService.Configuration {
+        let origin = Domain("example.org")!
+        let router = Router(
+            Router.Configuration(
+                manifest: "mail.yaml", origin: origin, domains: [Router.MailDomain(origin, line: 3)], users: [Router.User("alice", line: 5)],
+                aliases: [Router.Entry(alias, line: 8, targets: [.name("alice")])]))
+        return SMTPService.Configuration(
+            session: ServerSession.Configuration(
+                hostname: Domain("mx.example.org")!, origin: origin, messageSizeLimit: messageSize, recipientLimit: 3),
+            policy: AccessPolicy(AccessPolicy.Configuration(manifest: "mail.yaml", networks: []), router: router), connectionsPerClient: 2,
+            rules: SMTPService.Rules(messageSize: "other rule of size", recipients: "other rule of recipients", connections: "other rule of connections"))
+    }
 
     /// The log's lines so far of that event, as they are written.
     func logged(_ event: Event) -> [String] {
@@ -144,11 +167,11 @@ final class Client: Sendable {
 
     fileprivate init(_ station: Station, _ address: String?) async throws {
         let client = ClientFacts(address: address.flatMap { IPAddress($0) }, isLocalProcess: address == nil)
-        let (peer, service, loop) = (peer, station.service, NIOAsyncTestingEventLoop())
+        let (peer, service, configuration, loop) = (peer, station.service, station.configuration, NIOAsyncTestingEventLoop())
         let roster = NIOLoopBoundBox<Roster?>.makeBoxSendingValue(nil, eventLoop: loop)
         self.roster = roster
         channel = try await NIOAsyncTestingChannel(loop: loop) { channel in
-            let mine = Roster()
+            let mine = Roster(configuration)
             roster.value = mine
             try channel.pipeline.syncOperations.addHandlers([peer, Connection(service: service, client: client, roster: mine)])
         }
@@ -209,6 +232,12 @@ final class Client: Sendable {
         let (loop, roster) = (channel.testingEventLoop, roster)
         await loop.advanceTime(by: time)
         try await loop.executeInContext { roster.value?.checkIdleTimes(loop.now) }
+    }
+
+    /// As a reload does.
+    func apply(_ configuration: SMTPService.Configuration) async throws {
+        let roster = roster
+        try await channel.testingEventLoop.executeInContext { roster.value?.configuration = configuration }
     }
 
     /// As the listener does when the appliance stops.

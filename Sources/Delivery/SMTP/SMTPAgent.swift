@@ -42,8 +42,8 @@ package final class SMTPAgent: DeliveryAgent {
         package init() {}
     }
 
-    private let configuration: Configuration
-    private let lookup: NextHopLookup
+    private let configuration: NIOLockedValueBox<Configuration>
+    private let names: any NameService
     private let group: any EventLoopGroup
     private let threads: NIOThreadPool
     private let pool = ConnectionPool()
@@ -51,11 +51,14 @@ package final class SMTPAgent: DeliveryAgent {
     /// `threadPool` reads content from files and must be running. Group and pool stay the caller's to shut down, after
     /// `close()`.
     package init(configuration: Configuration, resolver: any NameService, group: any EventLoopGroup, threadPool: NIOThreadPool) {
-        self.configuration = configuration
-        lookup = NextHopLookup(names: resolver, hostname: configuration.hostname)
+        self.configuration = NIOLockedValueBox(configuration)
+        names = resolver
         self.group = group
         threads = threadPool
     }
+
+    /// For connections from now on; those that are open finish as they began.
+    package func replace(_ configuration: Configuration) { self.configuration.withLockedValue { $0 = configuration } }
 
     /// `report` is called on an event loop and must not block.
     package func deliver(
@@ -95,6 +98,8 @@ package final class SMTPAgent: DeliveryAgent {
         var batch = batch
         var generator = SystemRandomNumberGenerator()
         let targets: [Target]
+        let configuration = configuration.withLockedValue { $0 }
+        let lookup = NextHopLookup(names: names, hostname: configuration.hostname)
         switch await lookup.targets(of: hop, using: &generator) {
         case .success(let found): targets = found
         case .failure(let reply): return batch.giveUp(because: cancellation.isCancelled ? .stopped : reply, relay: "none")
@@ -104,7 +109,7 @@ package final class SMTPAgent: DeliveryAgent {
         while !batch.isEmpty, index < targets.count, !cancellation.isCancelled {
             let target = targets[index]
             let before = batch.count
-            let end = await connectAndSend(batch, to: target, hop, cancellation)
+            let end = await connectAndSend(batch, to: target, hop, configuration, cancellation)
             batch = end.left
             // A refusal for ever by one server does not outweigh a passing trouble of another.
             if let reason = end.reason, obstacle == nil || !obstacle!.reply.isTransient || reason.isTransient {
@@ -118,18 +123,22 @@ package final class SMTPAgent: DeliveryAgent {
         if let obstacle { batch.giveUp(because: obstacle.reply, relay: obstacle.relay) }
     }
 
-    private func connectAndSend(_ batch: Batch, to target: Target, _ hop: NextHop, _ cancellation: Cancellation) async -> RunEnd {
+    private func connectAndSend(
+        _ batch: Batch, to target: Target, _ hop: NextHop, _ configuration: Configuration, _ cancellation: Cancellation
+    ) async -> RunEnd {
         do {
-            let connection = try await connect(to: target, hop, cancellation)
+            let connection = try await connect(to: target, hop, configuration, cancellation)
             return await send(batch, over: connection, cancellation)
         } catch {
             return RunEnd(left: batch, reason: SMTPAgent.connectFailure(target, error))
         }
     }
 
-    private func connect(to target: Target, _ hop: NextHop, _ cancellation: Cancellation) async throws -> PooledConnection {
+    private func connect(
+        to target: Target, _ hop: NextHop, _ configuration: Configuration, _ cancellation: Cancellation
+    ) async throws -> PooledConnection {
         let address = try SocketAddress(packedIPAddress: ByteBuffer(bytes: target.address.bytes), port: Int(target.port))
-        let (configuration, pool, threads) = (configuration, pool, threads)
+        let (pool, threads) = (pool, threads)
         return try await ClientBootstrap(group: group)
             .connectTimeout(TimeAmount(configuration.limits.connect))
             .connect(to: address) { channel in

@@ -256,4 +256,48 @@ struct ActiveQueue: Sendable {
     private mutating func remove(_ id: QueueID) {
         if let message = messages.removeValue(forKey: id) { octets -= message.octets }
     }
+
+    /// Sorts what waits anew, by the places where its recipients are delivered now. What is under way goes on.
+    mutating func sortAgain(by place: (RecipientTarget) -> DeliveryPlace) {
+        var moved: [(DeliveryPlace, DeliveryRequest)] = []
+        for (name, contents) in places where !contents.waiting.isEmpty {
+            var staying = Deque<DeliveryRequest>()
+            for request in contents.waiting {
+                let groups = grouped(request.recipients, by: place)
+                if groups.count == 1, groups[0].0 == name {
+                    staying.append(request)
+                } else {
+                    moved += groups.map { ($0.0, request.only($0.1)) }
+                }
+            }
+            guard staying.count < contents.waiting.count else { continue }
+            if staying.isEmpty, contents.running == 0 { places[name] = nil } else { places[name]!.waiting = staying }
+        }
+        for (name, request) in moved.sorted(by: { $0.1.id < $1.1.id }) {
+            places[name, default: Place()].waiting.append(request)
+            markReady(name)
+        }
+    }
+}
+
+/// Recipients by the place where each is delivered, in their order.
+func grouped(_ recipients: [QueuedRecipient], by place: (RecipientTarget) -> DeliveryPlace) -> [(DeliveryPlace, [QueuedRecipient])] {
+    var groups: [(DeliveryPlace, [QueuedRecipient])] = []
+    for recipient in recipients {
+        let name = place(recipient.target)
+        if let index = groups.firstIndex(where: { $0.0 == name }) {
+            groups[index].1.append(recipient)
+        } else {
+            groups.append((name, [recipient]))
+        }
+    }
+    return groups
+}
+
+extension DeliveryRequest {
+    fileprivate func only(_ recipients: [QueuedRecipient]) -> DeliveryRequest {
+        DeliveryRequest(
+            id: id, sender: sender, body: body, isInternationalized: isInternationalized, returnContent: returnContent, envelopeID: envelopeID,
+            received: received, content: content, recipients: recipients)
+    }
 }

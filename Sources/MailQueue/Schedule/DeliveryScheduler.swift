@@ -105,9 +105,16 @@ package final class DeliveryScheduler: Sendable {
         state = NIOLockedValueBox(State(active: ActiveQueue(limits: limits), configuration: configuration))
     }
 
-    package var configuration: Configuration {
-        get { state.withLockedValue { $0.configuration } }
-        set { state.withLockedValue { $0.configuration = newValue } }
+    private var configuration: Configuration { state.withLockedValue { $0.configuration } }
+
+    /// Another configuration from now on. Every attempt that begins later goes where it says, that of mail which waits in
+    /// memory too; what is under way ends as it began. When a message is due was decided, and stays.
+    package func apply(_ configuration: Configuration) {
+        state.withLockedValue { state in
+            state.configuration = configuration
+            state.active.sortAgain(by: configuration.place)
+        }
+        dispatchSoon()
     }
 
     /// Messages being worked on at this moment.
@@ -165,21 +172,13 @@ package final class DeliveryScheduler: Sendable {
 
     /// Groups the pending recipients of a message by place, and lets them start.
     private func activate(_ message: StoredMessage, content: MessageContent, reserved: Bool) {
-        let place = configuration.place
-        var groups: [(DeliveryPlace, [QueuedRecipient])] = []
-        for stored in message.recipients where stored.state == .pending {
-            let name = place(stored.recipient.target)
-            if let index = groups.firstIndex(where: { $0.0 == name }) {
-                groups[index].1.append(stored.recipient)
-            } else {
-                groups.append((name, [stored.recipient]))
-            }
-        }
-        let requests = groups.map { ($0.0, DeliveryRequest(message, recipients: $0.1, content: content)) }
+        let pending = message.recipients.filter { $0.state == .pending }.map(\.recipient)
         // A recipient that is done but not reported: the last process ended between the two.
         let needsNotice = message.recipients.contains { $0.state != .pending }
         let conclusion = state.withLockedValue { state in
-            state.active.add(message, octets: content.octetsInMemory, reserved: reserved, groups: requests, needsNotice: needsNotice)
+            // Under one lock with the queue that it goes into: another configuration comes either before or after both.
+            let groups = grouped(pending, by: state.configuration.place).map { ($0.0, DeliveryRequest(message, recipients: $0.1, content: content)) }
+            state.active.add(message, octets: content.octetsInMemory, reserved: reserved, groups: groups, needsNotice: needsNotice)
             return state.active.concludeIfDone(message.id)
         }
         if let conclusion { record(message.id, Outcome(conclusion: conclusion)) }

@@ -101,7 +101,7 @@ package struct ServerSession: Sendable {
         }
     }
 
-    let configuration: Configuration
+    private(set) var configuration: Configuration
     var phase = Phase.ungreeted
     var transaction: Transaction?
     var scanner = ContentScanner(isDotStuffed: true, sizeLimit: 0)
@@ -136,6 +136,14 @@ package struct ServerSession: Sendable {
     }
 
     mutating func setHelo(_ name: String) { helo = name }
+
+    /// Another configuration from now on. False: not now, since a transaction ends by the one that it began with. What EHLO
+    /// announced may thus change under a client, which has to be ready for a refusal anyway.
+    package mutating func adopt(_ configuration: Configuration) -> Bool {
+        guard transaction == nil, !isWaitingForAnswer else { return false }
+        self.configuration = configuration
+        return true
+    }
 }
 
 // MARK: What the shell calls
