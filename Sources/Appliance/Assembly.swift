@@ -21,7 +21,7 @@ internal import UnixSignals
 package import Telemetry
 
 /// How long each part may take to stop; together less than the ten seconds that a container engine waits.
-private enum Grace {
+enum Grace {
     static let sessions = TimeAmount.seconds(3)
     static let deliveries = Duration.seconds(3)
     /// What a conversation with a next hop, asked to end after that, may take on top.
@@ -34,13 +34,20 @@ package struct ApplianceFailure: Error, CustomStringConvertible {
 }
 
 package struct Assembly {
-    private let system: MailSystem
+    private let file: String
+    private let hostname: Domain
+    private let first: Preparation
+    private let watches: Bool
     private let log: EventLog
     private let started = Timestamp.now()
     private static let blockingThreads = 4
 
-    package init(_ system: MailSystem, log: EventLog) {
-        self.system = system
+    /// `text`: what `system` was read from. `watches`: the file is loaded again whenever it changes.
+    package init(_ system: MailSystem, text: [UInt8], watches: Bool = false, log: EventLog) {
+        file = system.file
+        hostname = system.hostname.value
+        first = Preparation(system, text: text)
+        self.watches = watches
         self.log = log
     }
 
@@ -48,8 +55,8 @@ package struct Assembly {
     /// all sockets are closed.
     package func run() async throws {
         log.record(.manifestLoaded, by: .appliance) { fields in
-            fields.rule = system.file
-            fields.message = "\(system.domains.count) domains, \(system.users.count) users, \(system.aliases.count) aliases"
+            fields.rule = file
+            fields.message = first.contents
         }
         // A loop for every second core: what remains is for the spool's writer, the deliveries and the kernel. Measured on two
         // cores, one loop takes 37 % more messages than two, which wake each other's core all the time.
@@ -59,24 +66,16 @@ package struct Assembly {
         threads.start()
         for _ in 0..<Assembly.blockingThreads { threads.submit { _ in stepBack() } }
         let spool = try openSpool()
-        try makeMailboxDirectory()
-        let space = SpoolSpace(
-            directory: system.queue.directory.value, minimum: system.queue.minimumFree.value,
-            rule: system.rule(system.queue.minimumFree.position, "queue.minimum_free"), threads: threads)
-        let router = Router(routerConfiguration(system))
-        let scheduler = try scheduler(spool, router, group, threads)
-        let smtp = SMTPService(
-            configuration: smtpConfiguration(router), queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage)
-        let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: system.file, started: started)
-        let control = ControlRoutes(scheduler: scheduler, threads: threads)
-
-        let listeners = try await openListeners(smtp, health, control, group)
-        health.listenersAreUp()
+        do { try makeMailboxDirectory(first.mailboxDirectory.value) } catch { throw ApplianceFailure(description: "mailboxes.directory: \(error)") }
+        let parts = try assemble(spool, group, threads)
+        let reload = Reload(file: file, inForce: first, since: started, parts: parts)
+        try await openListeners(parts, control: ControlRoutes(scheduler: parts.scheduler, threads: threads), ReloadRoutes(reload: reload))
         let services = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [
-                    .init(service: QueueService(scheduler: scheduler, grace: Grace.deliveries)),
-                    .init(service: ListenerService(listeners: listeners, health: health, log: log, grace: Grace.sessions, started: started)),
+                    .init(service: QueueService(scheduler: parts.scheduler, grace: Grace.deliveries)),
+                    .init(service: ListenerService(listeners: parts.listeners, health: parts.health, log: log, grace: Grace.sessions, started: started)),
+                    .init(service: ReloadService(reload: reload, watches: watches)),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: Logger(label: "lifecycle") { _ in LibraryLog(log: log) }))
         try await services.run()
@@ -86,107 +85,56 @@ package struct Assembly {
 
     private func openSpool() throws -> Spool {
         do {
-            return try Spool(directory: system.queue.directory.value, owner: system.hostname.value.key)
+            return try Spool(directory: first.queueDirectory, owner: hostname.key)
         } catch {
-            throw ApplianceFailure(description: "queue.directory: \(error.reason)\(ownershipAdvice(system.queue.directory.value))")
+            throw ApplianceFailure(description: "queue.directory: \(error.reason)\(ownershipAdvice(first.queueDirectory))")
         }
     }
 
-    private func makeMailboxDirectory() throws {
-        let directory = system.mailboxes.directory.value
-        do {
-            try makeDirectory(directory)
-        } catch {
-            throw ApplianceFailure(description: "mailboxes.directory: \(error)")
-        }
-        // Else all mail would be accepted, and wait.
-        guard access(directory, W_OK | X_OK) == 0 else {
-            throw ApplianceFailure(description: "mailboxes.directory: \(directory): \(String(cString: strerror(errno)))\(ownershipAdvice(directory))")
-        }
+    private func assemble(_ spool: Spool, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> ReloadableParts {
+        let space = SpoolSpace(directory: first.queueDirectory, minimum: first.space, threads: threads)
+        let mailboxes = LocalAgent(configuration: first.mailboxes, threads: threads)
+        let nextHops = SMTPAgent(configuration: first.nextHops, resolver: try Resolver(.system()), group: group, threadPool: threads)
+        let scheduler = DeliveryScheduler(
+            spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: first.queue, log: log, loop: group.next(), now: Timestamp.now)
+        let smtp = SMTPService(queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage)
+        let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: file, started: started)
+        let listeners = Listeners(service: smtp, healthRoutes: health.routes, group: group, log: log)
+        return ReloadableParts(
+            scheduler: scheduler, mailboxes: mailboxes, nextHops: nextHops, space: space, health: health, listeners: listeners, log: log)
     }
 
-    private func scheduler(_ spool: Spool, _ router: Router, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> DeliveryScheduler {
-        let mailboxes = LocalAgent(configuration: mailboxConfiguration(system), threads: threads)
-        var limits = SMTPAgent.Limits()
-        limits.grace = Grace.conversations
-        let nextHops = SMTPAgent(
-            configuration: SMTPAgent.Configuration(hostname: system.hostname.value, limits: limits), resolver: try Resolver(.system()), group: group,
-            threadPool: threads)
-        return DeliveryScheduler(
-            spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: queueConfiguration(system, router), log: log, loop: group.next(),
-            now: Timestamp.now)
-    }
-
-    private func smtpConfiguration(_ router: Router) -> SMTPService.Configuration {
-        SMTPService.Configuration(
-            session: ServerSession.Configuration(
-                hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
-                recipientLimit: system.limits.recipientsPerMessage.value),
-            policy: AccessPolicy(policyConfiguration(system), router: router), connectionsPerClient: system.limits.connectionsPerClient.value,
-            rules: SMTPService.Rules(
-                messageSize: system.rule(system.limits.messageSize.position, "limits.message_size"),
-                recipients: system.rule(system.limits.recipientsPerMessage.position, "limits.recipients_per_message"),
-                connections: system.rule(system.limits.connectionsPerClient.position, "limits.connections_per_client")))
-    }
-
-    // MARK: Sockets
-
-    private func openListeners(
-        _ smtp: SMTPService, _ health: Health, _ control: ControlRoutes, _ group: MultiThreadedEventLoopGroup
-    ) async throws -> ListenerService.Listeners {
-        var listeners = ListenerService.Listeners()
-        let directory = system.queue.directory.value
-        // Health first: a probe then sees why the rest is not up.
-        for endpoint in system.listen.health.value {
-            listeners.http.append(
-                try await opened("\(endpoint)", .health, port: endpoint.port) {
-                    try await HTTPServer.bind(endpoint, group: group, routes: health.routes)
-                })
-        }
-        for endpoint in system.listen.smtp.value {
-            listeners.smtp.append(
-                try await opened("\(endpoint)", .smtpd, port: endpoint.port) { try await Listener.bind(endpoint, service: smtp, group: group) })
-        }
-        let submission = ApplianceSockets.smtp(directory)
-        listeners.smtp.append(try await opened(submission, .smtpd) { try await Listener.bind(unixSocket: submission, service: smtp, group: group) })
-        let socket = ApplianceSockets.control(directory)
+    private func openListeners(_ parts: ReloadableParts, control: ControlRoutes, _ reload: ReloadRoutes) async throws {
+        let addresses = Listeners.Addresses(first.listen)
         // Health here too: `valija health` finds it where the manifest opens no port for it.
-        let routes: HTTPRoutes = { request, responder in
-            try await request.path.hasPrefix("/queue") ? control.routes(request, responder) : health.routes(request, responder)
+        let routes: HTTPRoutes = { [health = parts.health] request, responder in
+            switch request.path.split(separator: "/").first {
+            case "queue": try await control.routes(request, responder)
+            case "reload", "manifest": try await reload.routes(request, responder)
+            default: try await health.routes(request, responder)
+            }
         }
-        listeners.http.append(try await opened(socket, .control) { try await HTTPServer.bind(unixSocket: socket, group: group, routes: routes) })
-        return listeners
-    }
-
-    private func opened<Value>(
-        _ address: String, _ service: Telemetry.Service, port: UInt16? = nil, _ bind: () async throws -> Value
-    ) async throws -> Value {
-        do {
-            let value = try await bind()
-            log.record(.listenerOpened, by: service) { $0.address = address }
-            return value
+        do throws(ListenerFailure) {
+            let opened = try await parts.listeners.open(addresses, first.smtp)
+            _ = await parts.listeners.takeOver(opened, addresses, first.smtp)
+            try await parts.listeners.openLocal(in: first.queueDirectory, first.smtp, control: routes)
         } catch {
-            let reason = Assembly.reason(error, port: port)
-            log.record(.listenerFailed, by: service) { fields in
-                fields.address = address
-                fields.reason = reason
-            }
-            throw ApplianceFailure(description: "cannot listen at \(address): \(reason)")
+            throw ApplianceFailure(description: "\(error)")
         }
+        parts.health.listenersAreUp()
     }
+}
 
-    /// What the system said, and for the faults that everybody meets what to do.
-    static func reason(_ error: any Error, port: UInt16?) -> String {
-        guard let error = error as? IOError else { return "\(error)" }
-        let advice: String? =
-            switch error.errnoCode {
-            case EACCES where (port ?? 1024) < 1024: "ports below 1024 need the capability CAP_NET_BIND_SERVICE or the sysctl net.ipv4.ip_unprivileged_port_start=0"
-            case EADDRINUSE where port != nil: "another program listens there"
-            case EADDRNOTAVAIL: "no interface of this host has this address"
-            case EAFNOSUPPORT: "this host has no IPv6; leave the address out of listen"
-            default: nil
-            }
-        return String(cString: strerror(error.errnoCode)) + (advice.map { "; \($0)" } ?? "")
+/// Makes the directory that mailboxes lie in, if need be, and sees to it that it can be written: else all mail would be
+/// accepted, and wait.
+func makeMailboxDirectory(_ directory: String) throws(ApplianceFailure) {
+    do {
+        try makeDirectory(directory)
+    } catch {
+        throw ApplianceFailure(description: "\(error)")
+    }
+    guard access(directory, W_OK | X_OK) == 0 else {
+        throw ApplianceFailure(description: "\(directory): \(String(cString: strerror(errno)))\(ownershipAdvice(directory))")
     }
 }
 
@@ -212,11 +160,6 @@ private struct QueueService: ServiceLifecycle.Service {
 }
 
 private struct ListenerService: ServiceLifecycle.Service {
-    struct Listeners: Sendable {
-        var smtp: [Listener] = []
-        var http: [HTTPServer] = []
-    }
-
     let listeners: Listeners
     let health: Health
     let log: EventLog
@@ -228,10 +171,7 @@ private struct ListenerService: ServiceLifecycle.Service {
         try? await gracefulShutdown()
         log.record(.serviceStopping, by: .appliance)
         health.willStop()
-        await withTaskGroup { group in
-            for listener in listeners.smtp { group.addTask { await listener.close(grace: grace) } }
-        }
-        for server in listeners.http { await server.close() }
+        await listeners.close(grace: grace)
     }
 }
 

@@ -19,6 +19,23 @@ package enum ApplianceSockets {
     package static func control(_ queueDirectory: String) -> String { queueDirectory + "/control.sock" }
     /// SMTP for processes of this host: what `sendmail` speaks to.
     package static func smtp(_ queueDirectory: String) -> String { queueDirectory + "/smtp.sock" }
+
+    /// Where control sockets are open on this host, by the kernel's own list (proc(5), /proc/net/unix).
+    package static func directories() -> [String] {
+        guard let list = fopen("/proc/net/unix", "r") else { return [] }
+        defer { fclose(list) }
+        var names: Set<String> = []
+        var line: UnsafeMutablePointer<CChar>?
+        var capacity = 0
+        defer { free(line) }
+        while getline(&line, &capacity, list) > 0 {
+            // Num RefCount Protocol Flags Type St Inode Path
+            let fields = String(cString: line!).dropLast().split(separator: " ", maxSplits: 7)
+            guard fields.count == 8, fields[7].hasSuffix("/control.sock") else { continue }
+            names.insert(String(fields[7].dropLast("/control.sock".utf8.count)))
+        }
+        return names.sorted()
+    }
 }
 
 struct ControlRoutes: Sendable {

@@ -15,6 +15,9 @@ final class Health: Sendable {
         var isListening = false
         var isStopping = false
         var manifest: String
+        var loaded: Timestamp
+        /// Why another manifest was refused since; nil: the last one is in force.
+        var refusal: String?
     }
 
     private let scheduler: DeliveryScheduler
@@ -30,11 +33,21 @@ final class Health: Sendable {
         self.space = space
         self.log = log
         self.started = started
-        state = NIOLockedValueBox(State(manifest: manifest))
+        state = NIOLockedValueBox(State(manifest: manifest, loaded: started))
     }
 
     func listenersAreUp() { state.withLockedValue { $0.isListening = true } }
     func willStop() { state.withLockedValue { $0.isStopping = true } }
+
+    func manifestLoaded(at time: Timestamp) {
+        state.withLockedValue { state in
+            state.loaded = time
+            state.refusal = nil
+        }
+    }
+
+    /// Mail is still accepted, by the manifest that stays in force: whoever probes is not to take the appliance out of service for it.
+    func manifestRefused(_ reason: String) { state.withLockedValue { $0.refusal = reason } }
 
     func routes(_ request: HTTPRequest, _ responder: HTTPResponder) async throws {
         guard request.method == "GET" || request.method == "HEAD" else { return try await responder.send(405, "text/plain", "method not allowed\n") }
@@ -42,8 +55,9 @@ final class Health: Sendable {
         case "/livez": try await responder.send(200, "application/json", "{\"status\":\"alive\"}\n")
         case "/readyz":
             let checks = await checks()
-            let isReady = checks.allSatisfy { $0.fault == nil }
-            try await responder.send(isReady ? 200 : 503, "application/json", Health.json(checks, isReady: isReady))
+            let isReady = checks.allSatisfy { $0.fault == nil || $0.isTolerated }
+            let status = !isReady ? "not ready" : checks.contains { $0.fault != nil } ? "degraded" : "ready"
+            try await responder.send(isReady ? 200 : 503, "application/json", Health.json(checks, status: status))
         case "/metrics": try await responder.send(200, "text/plain; version=0.0.4; charset=utf-8", metrics())
         default: try await responder.send(404, "text/plain", "not found: try /livez, /readyz or /metrics\n")
         }
@@ -53,22 +67,24 @@ final class Health: Sendable {
         let name: StaticString
         /// Nil: fine.
         let fault: String?
+        /// Mail can be accepted in spite of it.
+        var isTolerated = false
     }
 
     private func checks() async -> [Check] {
-        let (isListening, isStopping) = state.withLockedValue { ($0.isListening, $0.isStopping) }
+        let (isListening, isStopping, refusal) = state.withLockedValue { ($0.isListening, $0.isStopping, $0.refusal) }
         await space.refresh()
         let spoolFault: String? = if let fault = space.fault { fault } else { await scheduler.spool.probe()?.reason }
         return [
             Check(name: "spool", fault: spoolFault),
             Check(name: "listeners", fault: isStopping ? "stopping" : isListening ? nil : "not listening yet"),
-            Check(name: "manifest", fault: nil),
+            Check(name: "manifest", fault: refusal, isTolerated: true),
         ]
     }
 
-    private static func json(_ checks: [Check], isReady: Bool) -> String {
+    private static func json(_ checks: [Check], status: String) -> String {
         var line = JSONLine()
-        line.field("status", isReady ? "ready" : "not ready")
+        line.field("status", status)
         line.beginObject("checks")
         for check in checks { line.field(check.name, check.fault ?? "ok") }
         line.endObject()
@@ -85,18 +101,21 @@ final class Health: Sendable {
             """
         for (event, count) in log.counts { text += "valija_events_total{event=\"\(event.rawValue)\"} \(count)\n" }
         let (resident, descriptors) = processFigures()
+        let (manifest, loaded, isRefused) = state.withLockedValue { ($0.manifest, $0.loaded, $0.refusal != nil) }
         let gauges: [(String, String, String)] = [
             ("valija_queue_messages", "Messages in the spool.", "\(scheduler.spool.count)"),
             ("valija_queue_active_messages", "Messages being delivered at this moment.", "\(scheduler.activeCount)"),
             ("valija_smtp_sessions", "SMTP sessions that are open.", "\(smtp.sessionCount)"),
             ("valija_spool_free_bytes", "Free space of the spool's file system.", "\(space.free)"),
             ("valija_manifest_info", "The manifest in force.", "1"),
+            ("valija_manifest_loaded_seconds", "When it was loaded, in seconds since 1970.", "\(loaded.seconds)"),
+            ("valija_manifest_refused", "1 while a changed manifest is refused and the one before it in force.", isRefused ? "1" : "0"),
             ("process_resident_memory_bytes", "Resident memory.", "\(resident)"),
             ("process_open_fds", "Open file descriptors.", "\(descriptors)"),
             ("process_start_time_seconds", "Start of the process, in seconds since 1970.", "\(started.seconds)"),
         ]
         for (name, help, value) in gauges {
-            let label = name == "valija_manifest_info" ? "{file=\"\(labelValue(state.withLockedValue { $0.manifest }))\"}" : ""
+            let label = name == "valija_manifest_info" ? "{file=\"\(labelValue(manifest))\"}" : ""
             text += "# HELP \(name) \(help)\n# TYPE \(name) gauge\n\(name)\(label) \(value)\n"
         }
         return text
@@ -138,6 +157,7 @@ private func processFigures() -> (resident: Int, descriptors: Int) {
 /// Free space of the spool's file system, looked at once a second at most and never on an event loop.
 final class SpoolSpace: Sendable {
     private struct State {
+        var minimum: Minimum
         var free: Int
         /// The spool that is open still lies where its name leads.
         var isInPlace: Bool
@@ -145,29 +165,35 @@ final class SpoolSpace: Sendable {
         var isChecking = false
     }
 
+    struct Minimum: Sendable {
+        var octets: Int
+        /// The manifest line that it comes from.
+        var rule: String
+    }
+
     private let directory: String
-    private let minimum: Int
-    /// The manifest line that `minimum` comes from.
-    private let rule: String
     private let threads: NIOThreadPool
     private let database: FileNumber?
     private let state: NIOLockedValueBox<State>
 
     /// Blocks once, when the spool is open; for the start of the appliance.
-    init(directory: String, minimum: Int, rule: String, threads: NIOThreadPool) {
+    init(directory: String, minimum: Minimum, threads: NIOThreadPool) {
         self.directory = directory
-        self.minimum = minimum
-        self.rule = rule
         self.threads = threads
         database = fileNumber(directory + "/spool.db")
-        state = NIOLockedValueBox(State(free: freeSpace(directory), isInPlace: true, checked: .now()))
+        state = NIOLockedValueBox(State(minimum: minimum, free: freeSpace(directory), isInPlace: true, checked: .now()))
+    }
+
+    var minimum: Minimum {
+        get { state.withLockedValue { $0.minimum } }
+        set { state.withLockedValue { $0.minimum = newValue } }
     }
 
     var free: Int { state.withLockedValue { $0.free } }
 
     /// Why no mail can be taken; nil if it can.
     var fault: String? {
-        let (free, isInPlace) = state.withLockedValue { ($0.free, $0.isInPlace) }
+        let (minimum, free, isInPlace) = state.withLockedValue { ($0.minimum.octets, $0.free, $0.isInPlace) }
         if !isInPlace { return "\(directory) is not the directory any more that the spool was opened in" }
         return free < minimum ? "\(free) bytes are free at \(directory), fewer than queue.minimum_free (\(minimum))" : nil
     }
@@ -176,16 +202,16 @@ final class SpoolSpace: Sendable {
     /// that is longer ago.
     func shortage(of octets: Int) -> SMTPService.Shortage? {
         let now = NIODeadline.now()
-        let (free, isInPlace, mustLook) = state.withLockedValue { state in
+        let (minimum, free, isInPlace, mustLook) = state.withLockedValue { state in
             let mustLook = !state.isChecking && now - state.checked > .seconds(1)
             if mustLook { state.isChecking = true }
-            return (state.free, state.isInPlace, mustLook)
+            return (state.minimum, state.free, state.isInPlace, mustLook)
         }
         if mustLook { threads.submit { _ in self.look() } }
-        if isInPlace, free - octets >= minimum { return nil }
-        if let fault { return SMTPService.Shortage(reason: fault, rule: isInPlace ? rule : nil) }
+        if isInPlace, free - octets >= minimum.octets { return nil }
+        if let fault { return SMTPService.Shortage(reason: fault, rule: isInPlace ? minimum.rule : nil) }
         return SMTPService.Shortage(
-            reason: "\(free) bytes are free at \(directory), too few for \(octets) more and queue.minimum_free (\(minimum))", rule: rule)
+            reason: "\(free) bytes are free at \(directory), too few for \(octets) more and queue.minimum_free (\(minimum.octets))", rule: minimum.rule)
     }
 
     func refresh() async { try? await threads.runIfActive { self.look() } }
@@ -193,7 +219,7 @@ final class SpoolSpace: Sendable {
     private func look() {
         // A directory that was moved or mounted over would take mail that no restart finds.
         let (free, isInPlace) = (freeSpace(directory), fileNumber(directory + "/spool.db") == database)
-        state.withLockedValue { $0 = State(free: free, isInPlace: isInPlace, checked: .now()) }
+        state.withLockedValue { $0 = State(minimum: $0.minimum, free: free, isInPlace: isInPlace, checked: .now()) }
     }
 }
 

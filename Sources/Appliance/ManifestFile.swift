@@ -1,4 +1,4 @@
-// Reads a manifest's file, or standard input for `-`. Judges nothing: `ManifestReader` does.
+// Reads a manifest's file, or standard input for `-`. Judges nothing: `checkManifest` does.
 
 package import Manifest
 import Glibc

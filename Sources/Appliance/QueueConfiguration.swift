@@ -42,6 +42,12 @@ func mailboxConfiguration(_ system: MailSystem) -> LocalAgent.Configuration {
         hostname: system.hostname.value.key)
 }
 
+func nextHopConfiguration(_ system: MailSystem) -> SMTPAgent.Configuration {
+    var limits = SMTPAgent.Limits()
+    limits.grace = Grace.conversations
+    return SMTPAgent.Configuration(hostname: system.hostname.value, limits: limits)
+}
+
 extension MailboxFormat {
     fileprivate init(_ format: MailSystem.MailboxFormat) {
         switch format {

@@ -1,9 +1,11 @@
-// From the manifest to what the router and the policy are told.
+// From the manifest to what the router, the policy and the SMTP server are told.
 
 internal import MailSyntax
 internal import Manifest
 internal import Policy
 internal import Routing
+internal import SMTP
+internal import SMTPServer
 
 func routerConfiguration(_ system: MailSystem) -> Router.Configuration {
     Router.Configuration(
@@ -28,6 +30,18 @@ func policyConfiguration(_ system: MailSystem) -> AccessPolicy.Configuration {
         sendAs: system.users.flatMap { user in
             user.sendAs.map { AccessPolicy.SendAs(user: user.name.value, address: $0.value, line: $0.position?.line) }
         })
+}
+
+func smtpConfiguration(_ system: MailSystem, _ router: Router) -> SMTPService.Configuration {
+    SMTPService.Configuration(
+        session: ServerSession.Configuration(
+            hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
+            recipientLimit: system.limits.recipientsPerMessage.value),
+        policy: AccessPolicy(policyConfiguration(system), router: router), connectionsPerClient: system.limits.connectionsPerClient.value,
+        rules: SMTPService.Rules(
+            messageSize: system.rule(system.limits.messageSize.position, "limits.message_size"),
+            recipients: system.rule(system.limits.recipientsPerMessage.position, "limits.recipients_per_message"),
+            connections: system.rule(system.limits.connectionsPerClient.position, "limits.connections_per_client")))
 }
 
 private func kind(_ kind: MailSystem.MailDomain.Kind) -> Router.MailDomain.Kind {

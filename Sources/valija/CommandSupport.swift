@@ -94,10 +94,15 @@ func readManifest(_ path: String, as name: String) -> (source: [UInt8], result: 
     }
 }
 
-/// A manifest for a command that needs a valid one: what there is to say of it goes to standard error. `toServe`: what
-/// this version's `serve` does not do is an error.
-func validManifest(_ path: String, toServe: Bool = false) throws -> MailSystem {
+/// A manifest for a command that needs a valid one: what there is to say of it goes to standard error.
+func validManifest(_ path: String) throws -> MailSystem {
     let (source, result) = readManifest(path, as: path)
+    return try valid(result, source, path)
+}
+
+/// What was read, if it can be used; what there is to say of it goes to standard error. `toServe`: what this version's
+/// `serve` does not do is an error.
+func valid(_ result: ReadResult, _ source: [UInt8], _ path: String, toServe: Bool = false) throws -> MailSystem {
     let renderer = DiagnosticRenderer(source: source, colours: wantsColours(STDERR_FILENO))
     for diagnostic in result.diagnostics { write(Array(renderer.render(diagnostic).utf8), to: STDERR_FILENO) }
     guard let system = result.system else { throw CommandError(status: .configuration, text: result.summary(file: path)) }

@@ -13,32 +13,38 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Logs are JSON objects, one a line, on standard output, or Postfix's lines with logging.format: text. A second signal changes nothing: it ends within ten seconds.
 
+            SIGHUP and 'valija reload' load the manifest again, while it runs.
+
             Exit 0: stopped as asked; 1: it could not start; 64: the command line is wrong; 78: the manifest is not valid, or one of its tests fails.
             """)
     @Argument(help: ArgumentHelp("The manifest. Default: $VALIJA_MANIFEST, else /etc/valija/mail.yaml.", valueName: "file"))
     var manifest: String?
 
+    @Flag(help: "Load the manifest again whenever its file changes or another takes its place.")
+    var watch = false
+
     func run() async throws {
         let file = manifestPath(manifest)
         // A reader of the log or a peer that goes away is an error where it is written to, no end of the process.
         signal(SIGPIPE, SIG_IGN)
-        signal(SIGHUP, SIG_IGN)  // asks other servers to reload, which is to come; it must not end this one
+        signal(SIGHUP, SIG_IGN)  // until it means a reload: it must not end a server that is about to start
         // Mail is private, and so is the way in for processes of this host: whatever is made is its owner's from the first moment.
         umask(0o077)
         raiseDescriptorLimit()
+        let (text, result) = readManifest(file, as: file)
         let system: MailSystem
         do {
-            system = try validManifest(file, toServe: true)
+            system = try valid(result, text, file, toServe: true)
         } catch {
             let log = EventLog(level: .info, time: { Timestamp.now().rfc3339 })
-            log.record(.manifestRefused, by: .appliance) { $0.rule = file }
+            recordRefusal(of: file, result.diagnostics, log)
             log.close()
             throw ExitCode(report(error, as: "valija serve").rawValue)
         }
         let log = EventLog(level: system.logging.level.value.threshold, format: logFormat(system))
         defer { log.close() }
         do {
-            try await Assembly(system, log: log).run()
+            try await Assembly(system, text: text, watches: watch, log: log).run()
         } catch {
             log.record(.serviceFailed, by: .appliance) { $0.reason = "\(error)" }
             complain("valija serve: \(error)")
@@ -53,15 +59,4 @@ private func raiseDescriptorLimit() {
     guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
     limit.rlim_cur = limit.rlim_max
     setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-}
-
-extension MailSystem.Logging.Level {
-    fileprivate var threshold: Level {
-        switch self {
-        case .debug: .debug
-        case .info: .info
-        case .warning: .warning
-        case .error: .error
-        }
-    }
 }

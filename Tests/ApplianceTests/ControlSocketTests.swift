@@ -63,6 +63,6 @@ func health() async throws {
         #expect(try await appliance.ask("HEAD", "/readyz") == (200, ""))
         #expect(try await appliance.ask("POST", "/readyz").status == 405)
         let metrics = try await appliance.ask("GET", "/metrics")
-        #expect(metrics.status == 200 && metrics.text.contains("\nvalija_events_total{event=\"service.ready\"} 1\n") && metrics.text.contains("\nvalija_manifest_info{file=\"mail.yaml\"} 1\n"))
+        #expect(metrics.status == 200 && metrics.text.contains("\nvalija_events_total{event=\"service.ready\"} 1\n") && metrics.text.contains("\nvalija_manifest_info{file=\"\(appliance.manifest)\"} 1\n"))
     }
 }

@@ -18,6 +18,6 @@ func labelValues(text: String, value: String) { #expect(labelValue(text) == valu
         (EADDRINUSE, 25, "Address already in use; another program listens there"), (EADDRNOTAVAIL, 25, "Cannot assign requested address; no interface"),
     ] as [(CInt, UInt16?, String)])
 func bindFailures(code: CInt, port: UInt16?, text: String) {
-    let reason = Assembly.reason(IOError(errnoCode: code, reason: "bind"), port: port)
+    let reason = Listeners.reason(IOError(errnoCode: code, reason: "bind"), port: port)
     #expect(text.contains(";") ? reason.hasPrefix(text) : reason == text, "\(reason)")
 }

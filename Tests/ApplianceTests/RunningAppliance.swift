@@ -12,6 +12,7 @@ import Testing
 struct RunningAppliance: Sendable {
     let directory: String
     var spool: String { directory + "/spool" }
+    var manifest: String { directory + "/mail.yaml" }
     private let threads: NIOThreadPool
 
     /// Runs `body` beside an appliance, which then stops. `keys` are lines of YAML.
@@ -20,26 +21,15 @@ struct RunningAppliance: Sendable {
         try #require(mkdtemp(&template) != nil)
         let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         defer { removeTree(directory) }
-        let manifest = """
-            apiVersion: valija/v1
-            hostname: mx.example.org
-            origin: example.org
-            domains: {example.org: {}}
-            users: {alice: {}}
-            aliases: {postmaster: alice}
-            relayhost: "[127.0.0.1]:1"
-            mailboxes: {directory: \(directory)/mail}
-            listen: {smtp: [], health: []}
-            queue: {directory: \(directory)/spool, minimum_free: 0}
-            \(keys)
-            """
-        let system = try #require(ManifestReader.read(text: Array(manifest.utf8), file: "mail.yaml").system)
         let log = EventLog(level: .error, descriptor: 2) { "t" }
         defer { log.close() }
         let threads = NIOThreadPool(numberOfThreads: 1)
         threads.start()
         let appliance = RunningAppliance(directory: directory, threads: threads)
-        let running = Task { try await Assembly(system, log: log).run() }
+        try appliance.write("aliases: {postmaster: alice}\n\(keys)")
+        let text = Array(try readText(appliance.manifest).utf8)
+        let system = try #require(ManifestReader.read(text: text, file: appliance.manifest).system)
+        let running = Task { try await Assembly(system, text: text, log: log).run() }
         do {
             try await appliance.waitUntilReady()
             try await body(appliance)
@@ -51,6 +41,24 @@ struct RunningAppliance: Sendable {
         running.cancel()
         try? await running.value
         try await threads.shutdownGracefully()
+    }
+
+    /// The manifest's file; `keys` are lines of YAML.
+    func write(_ keys: String) throws {
+        try writeText(
+            """
+            apiVersion: valija/v1
+            hostname: mx.example.org
+            origin: example.org
+            domains: {example.org: {}}
+            users: {alice: {}}
+            relayhost: "[127.0.0.1]:1"
+            mailboxes: {directory: \(directory)/mail}
+            listen: {smtp: [], health: []}
+            queue: {directory: \(directory)/spool, minimum_free: 0}
+            \(keys)
+
+            """, to: manifest)
     }
 
     private func waitUntilReady() async throws {
@@ -87,6 +95,21 @@ struct RunningAppliance: Sendable {
         let accepted = try #require(said.split(separator: "\r\n").first { $0.hasPrefix("250 2.0.0 Ok: queued as ") }, "\(said)")
         return String(accepted.split(separator: " ").last!)
     }
+}
+
+func writeText(_ text: String, to path: String) throws {
+    let file = try #require(fopen(path, "w"))
+    defer { fclose(file) }
+    try #require(fputs(text, file) >= 0)
+}
+
+func readText(_ path: String) throws -> String {
+    let file = try #require(fopen(path, "r"))
+    defer { fclose(file) }
+    var text: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while case let count = fread(&chunk, 1, chunk.count, file), count > 0 { text += chunk[..<count] }
+    return String(decoding: text, as: UTF8.self)
 }
 
 private func removeTree(_ path: String) {

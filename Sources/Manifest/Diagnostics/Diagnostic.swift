@@ -31,8 +31,8 @@ package struct Diagnostic: Hashable, Sendable {
 }
 
 extension Diagnostic {
-    /// True for a warning that `serve` takes for an error.
-    package var forbidsServing: Bool { code == .notServedYet }
+    /// True for an error, and for a warning that `serve` takes for one.
+    package var forbidsServing: Bool { severity == .error || code == .notServedYet }
 
     /// The closed list of what can be wrong. Raw values are stable: scripts and editors rely on them.
     package enum Code: String, CaseIterable, Sendable {
@@ -68,6 +68,8 @@ extension Diagnostic {
         case noEffect = "no-effect"
         case belowStandard = "below-standard"
         case failedTest = "failed-test"
+        case needsRestart = "needs-restart"
+        case cannotApply = "cannot-apply"
         case tooManyFindings = "too-many-findings"
 
         /// One sentence for the reference.
@@ -105,6 +107,8 @@ extension Diagnostic {
             case .noEffect: "The key has no effect where it stands."
             case .belowStandard: "The limit is lower than RFC 5321 §4.5.3.1 asks for."
             case .failedTest: "What `tests` says of the manifest is not so."
+            case .needsRestart: "A reload cannot change this value; the server has to be started again."
+            case .cannotApply: "A reload found that the system does not grant what the value asks for, such as a port that is in use."
             case .tooManyFindings: "There is more to say than is shown."
             }
         }

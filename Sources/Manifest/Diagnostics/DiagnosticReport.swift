@@ -3,7 +3,9 @@
 
 package enum DiagnosticReport {
     /// An array of objects: `file`, `line`, `column`, `end_column`, `severity`, `code`, `message`, `hint`; what is unknown is null.
-    package static func json(_ diagnostics: [Diagnostic]) -> String {
+    package static func json(_ diagnostics: [Diagnostic]) -> String { objects(diagnostics).text }
+
+    package static func objects(_ diagnostics: [Diagnostic]) -> JSON {
         JSON.array(
             diagnostics.map { diagnostic in
                 .object([
@@ -17,7 +19,7 @@ package enum DiagnosticReport {
                     ("hint", diagnostic.hint.map(JSON.string) ?? .null),
                 ])
             }
-        ).text
+        )
     }
 
     /// A SARIF log of one run, with the closed list of codes as its rules.

@@ -1,6 +1,6 @@
 // A JSON value (RFC 8259) and its text, indented by two. Objects keep their order, so that output is stable.
 
-indirect enum JSON: Sendable {
+package indirect enum JSON: Sendable {
     case null
     case bool(Bool)
     case int(Int)
@@ -9,7 +9,7 @@ indirect enum JSON: Sendable {
     case object([(String, JSON)])
 
     /// With a line end after the last line.
-    var text: String {
+    package var text: String {
         var result = ""
         write(to: &result, indent: "")
         return result + "\n"

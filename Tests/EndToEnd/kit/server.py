@@ -101,7 +101,7 @@ class Server:
     def environment(self):
         return dict(os.environ, VALIJA_MANIFEST=str(self.manifest_path))
 
-    def spawn(self):
+    def spawn(self, arguments=()):
         """Starts the process and does not wait."""
         self.starts_at = self.log_path.stat().st_size if self.log_path.exists() else 0
 
@@ -110,7 +110,7 @@ class Server:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
         with open(self.log_path, "ab") as log, open(self.errors_path, "ab") as errors:
-            self.process = subprocess.Popen([*self.wrapper, BINARY, "serve", str(self.manifest_path)], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self.wrapper, BINARY, "serve", *arguments, str(self.manifest_path)], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=errors, cwd=self.directory, preexec_fn=in_child)
         return self
 

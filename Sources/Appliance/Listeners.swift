@@ -1,0 +1,213 @@
+// The sockets of a running appliance: opens them, lets another manifest's addresses take over from those before, closes them.
+//
+// A take-over has two halves. `open` binds what is missing, and nothing changes if one of it cannot be bound. `takeOver` cannot
+// fail: the new ones take connections, the old ones that are not wanted any more take none, and sessions go on in all of them.
+
+internal import Glibc
+internal import MailSyntax
+internal import Manifest
+internal import NIOCore
+internal import NIOPosix
+internal import SMTPServer
+internal import Telemetry
+
+/// What could not be opened, and why.
+struct ListenerFailure: Error, CustomStringConvertible {
+    let service: Telemetry.Service
+    let address: String
+    let reason: String
+    var description: String { "cannot listen at \(address): \(reason)" }
+}
+
+/// Used by one at a time: the start, then one reload after another, then the stop.
+actor Listeners {
+    struct Addresses: Sendable {
+        var smtp: [Endpoint]
+        var health: [Endpoint]
+
+        init(_ listen: MailSystem.Listen) {
+            smtp = listen.smtp.value
+            health = listen.health.value
+        }
+    }
+
+    /// What `open` bound and `takeOver` has not put to use yet.
+    struct Opened: Sendable {
+        fileprivate var smtp: [Endpoint: Listener] = [:]
+        fileprivate var health: [Endpoint: HTTPServer] = [:]
+    }
+
+    /// What a take-over opened and closed: `smtp 127.0.0.1:25`.
+    struct Change: Sendable {
+        var opened: [String] = []
+        var closed: [String] = []
+    }
+
+    private let service: SMTPService
+    private let healthRoutes: HTTPRoutes
+    private let group: MultiThreadedEventLoopGroup
+    private let log: EventLog
+    private var smtp: [Endpoint: Listener] = [:]
+    private var health: [Endpoint: HTTPServer] = [:]
+    /// For processes of this host; they stay as long as the appliance does.
+    private var localSMTP: Listener?
+    private var control: HTTPServer?
+    /// Closed for new connections, with sessions that go on.
+    private var retired: [Listener] = []
+
+    init(service: SMTPService, healthRoutes: @escaping HTTPRoutes, group: MultiThreadedEventLoopGroup, log: EventLog) {
+        self.service = service
+        self.healthRoutes = healthRoutes
+        self.group = group
+        self.log = log
+    }
+
+    // MARK: Opening
+
+    /// The sockets in the spool's directory.
+    func openLocal(in directory: String, _ configuration: SMTPService.Configuration, control routes: @escaping HTTPRoutes) async throws(ListenerFailure) {
+        let submission = ApplianceSockets.smtp(directory)
+        localSMTP = try await bound(.smtpd, submission) {
+            try await Listener.bind(unixSocket: submission, service: service, configuration: configuration, group: group)
+        }
+        let socket = ApplianceSockets.control(directory)
+        control = try await bound(.control, socket) { try await HTTPServer.bind(unixSocket: socket, group: group, routes: routes) }
+        try? await localSMTP?.takeConnections()
+        log.record(.listenerOpened, by: .smtpd) { $0.address = submission }
+        log.record(.listenerOpened, by: .control) { $0.address = socket }
+    }
+
+    /// Binds those of the addresses that are not open: all, or none.
+    func open(_ wanted: Addresses, _ configuration: SMTPService.Configuration) async throws(ListenerFailure) -> Opened {
+        var opened = Opened()
+        do {
+            // Health first: a probe then sees why the rest is not up.
+            for endpoint in wanted.health where health[endpoint] == nil {
+                opened.health[endpoint] = try await bound(.health, endpoint) {
+                    try await HTTPServer.bind(endpoint, group: group, routes: healthRoutes)
+                }
+            }
+            for endpoint in wanted.smtp where smtp[endpoint] == nil {
+                let sharing = smtp.keys.contains { $0.overlaps(endpoint) && !wanted.smtp.contains($0) }
+                opened.smtp[endpoint] = try await bound(.smtpd, endpoint) {
+                    try await Listener.bind(endpoint, service: service, configuration: configuration, group: group, sharing: sharing)
+                }
+            }
+            return opened
+        } catch {
+            await abandon(opened)
+            throw error
+        }
+    }
+
+    func abandon(_ opened: Opened) async {
+        for listener in opened.smtp.values { await listener.close(grace: .zero) }
+        for server in opened.health.values { await server.close() }
+    }
+
+    private func bound<Value>(_ service: Telemetry.Service, _ endpoint: Endpoint, _ bind: () async throws -> Value) async throws(ListenerFailure) -> Value {
+        try await bound(service, "\(endpoint)", port: endpoint.port, isOwn: isOwn(endpoint), bind)
+    }
+
+    private func bound<Value>(
+        _ service: Telemetry.Service, _ address: String, port: UInt16? = nil, isOwn: Bool = false, _ bind: () async throws -> Value
+    ) async throws(ListenerFailure) -> Value {
+        do {
+            return try await bind()
+        } catch {
+            let failure = ListenerFailure(service: service, address: address, reason: Listeners.reason(error, port: port, isOwn: isOwn))
+            log.record(.listenerFailed, by: service) { fields in
+                fields.address = address
+                fields.reason = failure.reason
+            }
+            throw failure
+        }
+    }
+
+    /// This appliance has the port itself, at an address that overlaps.
+    private func isOwn(_ endpoint: Endpoint) -> Bool {
+        smtp.keys.contains { $0 == endpoint || $0.overlaps(endpoint) } || health.keys.contains { $0 == endpoint || $0.overlaps(endpoint) }
+    }
+
+    /// What the system said, and for the faults that everybody meets what to do.
+    static func reason(_ error: any Error, port: UInt16?, isOwn: Bool = false) -> String {
+        guard let error = error as? IOError else { return "\(error)" }
+        let advice: String? =
+            switch error.errnoCode {
+            case EACCES where (port ?? 1024) < 1024: "ports below 1024 need the capability CAP_NET_BIND_SERVICE or the sysctl net.ipv4.ip_unprivileged_port_start=0"
+            case EADDRINUSE where isOwn: "this server has that port already; a restart moves it from one service or address to the other"
+            case EADDRINUSE where port != nil: "another program listens there"
+            case EADDRNOTAVAIL: "no interface of this host has this address"
+            case EAFNOSUPPORT: "this host has no IPv6; leave the address out of listen"
+            default: nil
+            }
+        return String(cString: strerror(error.errnoCode)) + (advice.map { "; \($0)" } ?? "")
+    }
+
+    // MARK: Taking over
+
+    /// Puts the configuration in force for all connections, those of `opened` to use, and those that are not wanted out of it.
+    func takeOver(_ opened: Opened, _ wanted: Addresses, _ configuration: SMTPService.Configuration) async -> Change {
+        for listener in all + Array(opened.smtp.values) { await listener.apply(configuration) }
+        var change = Change()
+        for endpoint in wanted.health {
+            guard let server = opened.health[endpoint] else { continue }
+            health[endpoint] = server
+            noteOpened(.health, "health", endpoint, &change)
+        }
+        for endpoint in wanted.smtp {
+            guard let listener = opened.smtp[endpoint] else { continue }
+            try? await listener.takeConnections()
+            smtp[endpoint] = listener
+            noteOpened(.smtpd, "smtp", endpoint, &change)
+        }
+        for (endpoint, listener) in smtp where !wanted.smtp.contains(endpoint) {
+            await listener.stopListening()
+            smtp[endpoint] = nil
+            retired.append(listener)
+            noteClosed(.smtpd, "smtp", endpoint, &change)
+        }
+        for (endpoint, server) in health where !wanted.health.contains(endpoint) {
+            await server.close()
+            health[endpoint] = nil
+            noteClosed(.health, "health", endpoint, &change)
+        }
+        var inUse: [Listener] = []
+        for listener in retired where await listener.hasConnections { inUse.append(listener) }
+        retired = inUse
+        return change
+    }
+
+    private var all: [Listener] { smtp.values + (localSMTP.map { [$0] } ?? []) + retired }
+
+    private func noteOpened(_ service: Telemetry.Service, _ name: String, _ endpoint: Endpoint, _ change: inout Change) {
+        change.opened.append("\(name) \(endpoint)")
+        log.record(.listenerOpened, by: service) { $0.address = "\(endpoint)" }
+    }
+
+    private func noteClosed(_ service: Telemetry.Service, _ name: String, _ endpoint: Endpoint, _ change: inout Change) {
+        change.closed.append("\(name) \(endpoint)")
+        log.record(.listenerClosed, by: service) { $0.address = "\(endpoint)" }
+    }
+
+    // MARK: The end
+
+    func close(grace: TimeAmount) async {
+        let listeners = all
+        await withTaskGroup { group in
+            for listener in listeners { group.addTask { await listener.close(grace: grace) } }
+        }
+        for server in health.values { await server.close() }
+        await control?.close()
+    }
+}
+
+extension Endpoint {
+    /// Of two different addresses with one port: one is the address that means every one.
+    func overlaps(_ other: Endpoint) -> Bool {
+        guard self != other, port == other.port else { return false }
+        let isAny = { (address: IPAddress) in address.bytes.allSatisfy { $0 == 0 } }
+        // `::` takes IPv4 too where the system says so (net.ipv6.bindv6only).
+        return isAny(address) || isAny(other.address)
+    }
+}

@@ -1,0 +1,64 @@
+// A manifest that is ready to be put into force: judged as a whole, and turned into what each part of the appliance is told.
+//
+// Making it takes as long as the manifest is long, on whatever thread it is made. Putting it into force then is to hand out
+// references to what nobody changes any more.
+
+internal import Delivery
+internal import MailQueue
+internal import MailSyntax
+package import Manifest
+internal import Policy
+internal import Routing
+internal import SMTP
+internal import SMTPServer
+package import Telemetry
+
+struct Preparation: Sendable {
+    /// As it was read, for whoever compares another with it.
+    let text: [UInt8]
+    let queueDirectory: String
+    let mailboxDirectory: Located<String>
+    let listen: MailSystem.Listen
+    let level: Telemetry.Level
+    let space: SpoolSpace.Minimum
+    let smtp: SMTPService.Configuration
+    let queue: DeliveryScheduler.Configuration
+    let mailboxes: LocalAgent.Configuration
+    let nextHops: SMTPAgent.Configuration
+    let contents: String
+
+    init(_ system: MailSystem, text: [UInt8]) {
+        let router = Router(routerConfiguration(system))
+        self.text = text
+        queueDirectory = system.queue.directory.value
+        mailboxDirectory = system.mailboxes.directory
+        listen = system.listen
+        level = system.logging.level.value.threshold
+        space = SpoolSpace.Minimum(
+            octets: system.queue.minimumFree.value, rule: system.rule(system.queue.minimumFree.position, "queue.minimum_free"))
+        smtp = smtpConfiguration(system, router)
+        queue = queueConfiguration(system, router)
+        mailboxes = mailboxConfiguration(system)
+        nextHops = nextHopConfiguration(system)
+        contents = system.contents
+    }
+}
+
+extension MailSystem {
+    /// `3 domains, 2 users, 4 aliases`.
+    fileprivate var contents: String {
+        func count(_ number: Int, _ one: String, _ many: String) -> String { "\(number) \(number == 1 ? one : many)" }
+        return [count(domains.count, "domain", "domains"), count(users.count, "user", "users"), count(aliases.count, "alias", "aliases")].joined(separator: ", ")
+    }
+}
+
+extension MailSystem.Logging.Level {
+    package var threshold: Telemetry.Level {
+        switch self {
+        case .debug: .debug
+        case .info: .info
+        case .warning: .warning
+        case .error: .error
+        }
+    }
+}
