@@ -105,7 +105,7 @@ package final class DeliveryScheduler: Sendable {
         state = NIOLockedValueBox(State(active: ActiveQueue(limits: limits), configuration: configuration))
     }
 
-    private var configuration: Configuration { state.withLockedValue { $0.configuration } }
+    var configuration: Configuration { state.withLockedValue { $0.configuration } }
 
     /// Another configuration from now on. Every attempt that begins later goes where it says, that of mail which waits in
     /// memory too; what is under way ends as it began. When a message is due was decided, and stays.
