@@ -85,14 +85,14 @@ package struct Assembly {
 
     private func openSpool() throws -> Spool {
         do {
-            return try Spool(directory: first.queueDirectory, owner: hostname.key)
+            return try Spool(directory: first.queueDirectory.value, owner: hostname.key)
         } catch {
-            throw ApplianceFailure(description: "queue.directory: \(error.reason)\(ownershipAdvice(first.queueDirectory))")
+            throw ApplianceFailure(description: "queue.directory: \(error.reason)\(ownershipAdvice(first.queueDirectory.value))")
         }
     }
 
     private func assemble(_ spool: Spool, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> ReloadableParts {
-        let space = SpoolSpace(directory: first.queueDirectory, minimum: first.space, threads: threads)
+        let space = SpoolSpace(directory: first.queueDirectory.value, minimum: first.space, threads: threads)
         let mailboxes = LocalAgent(configuration: first.mailboxes, threads: threads)
         let nextHops = SMTPAgent(configuration: first.nextHops, resolver: try Resolver(.system()), group: group, threadPool: threads)
         let scheduler = DeliveryScheduler(
@@ -117,7 +117,7 @@ package struct Assembly {
         do throws(ListenerFailure) {
             let opened = try await parts.listeners.open(addresses, first.smtp)
             _ = await parts.listeners.takeOver(opened, addresses, first.smtp)
-            try await parts.listeners.openLocal(in: first.queueDirectory, first.smtp, control: routes)
+            try await parts.listeners.openLocal(in: first.queueDirectory.value, first.smtp, control: routes)
         } catch {
             throw ApplianceFailure(description: "\(error)")
         }

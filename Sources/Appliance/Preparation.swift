@@ -16,7 +16,8 @@ package import Telemetry
 struct Preparation: Sendable {
     /// As it was read, for whoever compares another with it.
     let text: [UInt8]
-    let queueDirectory: String
+    let queueDirectory: Located<String>
+    let format: Located<MailSystem.Logging.Format>
     let mailboxDirectory: Located<String>
     let listen: MailSystem.Listen
     let level: Telemetry.Level
@@ -30,7 +31,8 @@ struct Preparation: Sendable {
     init(_ system: MailSystem, text: [UInt8]) {
         let router = Router(routerConfiguration(system))
         self.text = text
-        queueDirectory = system.queue.directory.value
+        queueDirectory = system.queue.directory
+        format = system.logging.format
         mailboxDirectory = system.mailboxes.directory
         listen = system.listen
         level = system.logging.level.value.threshold

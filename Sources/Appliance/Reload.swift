@@ -87,7 +87,7 @@ actor Reload {
         refusedText = nil
         let wanted = Listeners.Addresses(new.listen)
         let opened: Listeners.Opened
-        switch await open(new, wanted, positions: read) {
+        switch await open(new, wanted) {
         case .success(let listeners): opened = listeners
         case .failure(let refusal): return refuse(read.source, read.diagnostics + refusal.diagnostics, cause)
         }
@@ -107,13 +107,17 @@ actor Reload {
     }
 
     /// All that may fail: what the new manifest needs is there when this succeeds, and nothing is changed yet.
-    private func open(_ new: Preparation, _ wanted: Listeners.Addresses, positions: ReadManifest) async -> Result<Listeners.Opened, Refusal> {
+    private func open(_ new: Preparation, _ wanted: Listeners.Addresses) async -> Result<Listeners.Opened, Refusal> {
         var diagnostics: [Diagnostic] = []
-        if new.queueDirectory != inForce.queueDirectory {
+        if new.queueDirectory.value != inForce.queueDirectory.value {
             diagnostics.append(
-                Diagnostic(
-                    .needsRestart, .error, "queue.directory cannot change while the server runs: the spool at \"\(inForce.queueDirectory)\" is open",
-                    file: file, at: positions.queueDirectory, hint: "stop the server, move the spool, and start it again"))
+                needsRestart(
+                    "queue.directory", "the spool at \"\(inForce.queueDirectory.value)\" is open", at: new.queueDirectory,
+                    hint: "stop the server, move the spool, and start it again"))
+        }
+        if new.format.value != inForce.format.value {
+            diagnostics.append(
+                needsRestart("logging.format", "whoever reads the log reads \(inForce.format.value)", at: new.format, hint: "start the server again"))
         }
         if new.mailboxDirectory.value != inForce.mailboxDirectory.value, let fault = await mailboxDirectoryFault(new.mailboxDirectory.value) {
             diagnostics.append(Diagnostic(.cannotApply, .error, "mailboxes.directory: \(fault)", file: file, at: new.mailboxDirectory.position))
@@ -125,6 +129,12 @@ actor Reload {
             let position = error.service == .health ? new.listen.health.position : new.listen.smtp.position
             return .failure(Refusal(diagnostics: [Diagnostic(.cannotApply, .error, "\(error)", file: file, at: position)]))
         }
+    }
+
+    private func needsRestart<Value>(_ key: String, _ reason: String, at place: Located<Value>, hint: String) -> Diagnostic {
+        Diagnostic(
+            .needsRestart, .error, "\(key) cannot change while the server runs: \(reason)", file: file, at: place.position, endColumn: place.endColumn,
+            hint: hint)
     }
 
     private func mailboxDirectoryFault(_ directory: String) async -> String? {
@@ -194,7 +204,6 @@ private struct ReadManifest: Sendable {
     let diagnostics: [Diagnostic]
     /// Nil if there is any error.
     let preparation: Preparation?
-    let queueDirectory: SourcePosition?
 
     /// Nil if the file's text is `known`.
     init?(_ file: String, unless known: [UInt8]?) {
@@ -210,7 +219,6 @@ private struct ReadManifest: Sendable {
         }
         diagnostics = result.diagnostics
         preparation = diagnostics.contains(where: \.forbidsServing) ? nil : result.system.map { [source] in Preparation($0, text: source) }
-        queueDirectory = result.system?.queue.directory.position
     }
 }
 

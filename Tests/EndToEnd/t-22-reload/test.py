@@ -155,6 +155,7 @@ def _():
         line = next(number for number, text in enumerate(server.manifest_path.read_text().splitlines(), 1) if str(elsewhere) in text)
         assert f"{server.manifest_path}:{line}:" in out, out
         assert not elsewhere.exists()
+        refused(server, ["logging.format cannot change while the server runs", "[needs-restart]"], **dict(USERS, logging={"format": "text"}))
         blocked = server.directory / "blocked"
         blocked.write_text("a file")
         refused(server, ["mailboxes.directory: ", "[cannot-apply]"], **dict(USERS, mailboxes={"directory": str(blocked / "mail")}))
