@@ -1,7 +1,7 @@
 // What administrators' commands ask of a running appliance: HTTP over a Unix socket in the spool's directory, for its
 // owner only. Answers are ready to print, as text or JSON.
 //
-//     GET  /queue?format=mailq|json|postqueue    the whole queue, streamed
+//     GET  /queue?format=mailq|json|postqueue|recipients    the whole queue, streamed
 //     GET  /queue/ID?format=mailq|json|envelope  one message: its entry, with mailq also an empty line and its content
 //     GET  /queue/ID/content                     its octets
 //     POST /queue/VERB?id=ID,ID,…                flush, hold, release, requeue or delete these: a line for each, `changed ID`,

@@ -14,6 +14,8 @@ struct QueueListing {
         case postqueue
         /// The envelope as postcat(1) prints it.
         case envelope
+        /// A line for each recipient that is not done: id, user or nothing, address, with tabs between.
+        case recipients
 
         /// No content follows the entry of a message.
         var isEntryOnly: Bool { self != .mailq }
@@ -51,7 +53,15 @@ struct QueueListing {
         case .json: json(message)
         case .postqueue: postqueue(message)
         case .envelope: Array(envelope(message).utf8)
+        case .recipients: Array(recipients(message).utf8)
         }
+    }
+
+    private static func recipients(_ message: StoredMessage) -> String {
+        message.recipients.filter { $0.state == .pending }.map { stored in
+            let user = if case .mailbox(let name, _) = stored.recipient.target { name } else { "" }
+            return "\(message.id)\t\(user)\t\(stored.recipient.target.address)\n"
+        }.joined()
     }
 
     /// Queue id with `*` while it is being delivered and `!` on hold, size, arrival, sender; then each recipient, under the reason

@@ -51,7 +51,7 @@ func applianceDirectory(_ manifest: String?) throws -> String {
         kind: .notRunning, description: "no appliance runs by \(path)\(directory.map { "; nothing answers in \($0)" } ?? ", which is not valid now")")
 }
 
-private func hasAppliance(_ directory: String) throws -> Bool {
+func hasAppliance(_ directory: String) throws -> Bool {
     do {
         _ = try LocalConnection(unixSocket: ApplianceSockets.control(directory))
         return true

@@ -1,0 +1,140 @@
+// One of two manifests that are compared: its router, its names, and its values as text.
+
+internal import MailSyntax
+internal import Manifest
+internal import Routing
+
+/// A value of a manifest beside its full name. Secrets are told apart and not shown.
+struct Value: Equatable, Sendable {
+    let name: String
+    let shown: String?
+    private let secret: Secret?
+
+    init(_ name: String, _ shown: String?, secret: Secret? = nil) {
+        self.name = name
+        self.shown = shown
+        self.secret = secret
+    }
+}
+
+struct Side: Sendable {
+    let system: MailSystem
+    let router: Router
+    let domains: [String: MailSystem.MailDomain]
+    /// Of users and aliases, in lower case.
+    let localNames: Set<String>
+    private let users: Set<String>
+
+    init(_ system: MailSystem) {
+        self.system = system
+        router = Router(routerConfiguration(system))
+        domains = Dictionary(system.domains.map { ($0.name.value.key, $0) }, uniquingKeysWith: { first, _ in first })
+        localNames = Set(system.users.map { lowercasedASCII($0.name.value) } + system.aliases.map { lowercasedASCII($0.name.value) })
+        users = Set(system.users.map(\.name.value))
+    }
+
+    /// The local parts that the manifest names in a domain.
+    func names(in domain: MailSystem.MailDomain?) -> [String] {
+        switch domain?.kind {
+        case nil: []
+        case .local: Array(localNames)
+        case .virtual(let addresses, _): addresses.map { lowercasedASCII($0.localPart.value) }
+        case .relay(_, let recipients): (recipients ?? []).map { lowercasedASCII($0.value) }
+        }
+    }
+
+    /// Where mail from a stranger ends; nil: it is not accepted.
+    func ends(_ address: Address) -> String? {
+        switch router.route(address) {
+        case .deliver(let destinations, _): destinations.map(\.description).sorted().joined(separator: ", ")
+        case .relay: "passed on"
+        case .unknown, .outside: nil
+        }
+    }
+
+    func place(_ recipient: ManifestComparison.Queued) -> String {
+        guard let user = recipient.user else { return router.nextHop(for: recipient.address.domain).description }
+        return users.contains(user) ? "mailboxes" : "returned: no user \(user)"
+    }
+
+    var logins: Set<String> { Set(system.users.filter { $0.password != nil }.map(\.name.value)) }
+
+    var listeners: [String] {
+        let services: [(String, Located<[Endpoint]>)] = [
+            ("smtp", system.listen.smtp), ("submission", system.listen.submission), ("submissions", system.listen.submissions), ("health", system.listen.health),
+        ]
+        return services.flatMap { name, endpoints in endpoints.value.map { "\(name) \($0)" } }
+    }
+
+    /// All that is no address, client or listener. A test sees to it that no key is left out.
+    var values: [Value] { serverValues + domainValues + userValues }
+
+    private var serverValues: [Value] {
+        let (limits, queue, relayhost) = (system.limits, system.queue, system.relayhost?.value)
+        return [
+            Value("hostname", "\(system.hostname.value)"), Value("origin", "\(system.origin.value)"),
+            Value("address_extension", system.addressExtension.value.map { "\($0)" }),
+            Value("relayhost", relayhost.map { "\($0.hop)" }), Value("relayhost.username", relayhost?.username?.value),
+            Value("relayhost.password", nil, secret: relayhost?.password?.value), Value("relayhost.tls", relayhost?.tls?.value.rawValue),
+            Value("tls.level", system.tls.level.value.rawValue), Value("tls.certificate", system.tls.certificate?.value.chain.value),
+            Value("tls.key", system.tls.certificate?.value.key.value),
+            Value("tls.certificates", list(system.tls.certificates.map { "\($0.domain.value): \($0.certificate.chain.value), \($0.certificate.key.value)" })),
+            Value("limits.message_size", size(limits.messageSize.value)), Value("limits.mailbox_size", size(limits.mailboxSize.value)),
+            Value("limits.recipients_per_message", "\(limits.recipientsPerMessage.value)"),
+            Value("limits.connections_per_client", "\(limits.connectionsPerClient.value)"),
+            Value("limits.connection_rate", number(limits.connectionRate)), Value("limits.message_rate", number(limits.messageRate)),
+            Value("limits.recipient_rate", number(limits.recipientRate)),
+            Value("mailboxes.format", system.mailboxes.format.value.rawValue), Value("mailboxes.directory", system.mailboxes.directory.value),
+            Value("queue.directory", queue.directory.value), Value("queue.retry.minimum", time(queue.retryMinimum.value)),
+            Value("queue.retry.maximum", time(queue.retryMaximum.value)), Value("queue.lifetime", time(queue.lifetime.value)),
+            Value("queue.bounce_lifetime", time(queue.bounceLifetime.value)), Value("queue.minimum_free", size(queue.minimumFree.value)),
+            Value("logging.level", system.logging.level.value.rawValue), Value("logging.format", system.logging.format.value.rawValue),
+        ]
+    }
+
+    private var domainValues: [Value] {
+        system.domains.flatMap { domain -> [Value] in
+            let name = "domains.\(domain.name.value)"
+            return switch domain.kind {
+            case .local: [Value("\(name).kind", "local")]
+            case .virtual: [Value("\(name).kind", "virtual")]
+            case .relay(let via, _): [Value("\(name).kind", "relay"), Value("\(name).via", via.map { "\($0.value)" } ?? "MX records")]
+            }
+        }
+    }
+
+    /// Those that are set.
+    private var userValues: [Value] {
+        system.users.flatMap { user -> [Value] in
+            let name = "users.\(user.name.value)"
+            var values: [Value] = []
+            if let quota = user.quota { values.append(Value("\(name).quota", size(quota.value))) }
+            if let format = user.format { values.append(Value("\(name).mailbox", format.value.rawValue)) }
+            if let fullName = user.fullName { values.append(Value("\(name).full_name", fullName)) }
+            if !user.sendAs.isEmpty { values.append(Value("\(name).send_as", list(user.sendAs.map { "\($0.value)" }))) }
+            if let password = user.password { values.append(Value("\(name).password", "(a secret)", secret: password.value)) }
+            return values
+        }
+    }
+}
+
+private func list(_ items: [String]) -> String? { items.isEmpty ? nil : items.sorted().joined(separator: ", ") }
+
+private func number(_ value: Located<Int>?) -> String? { value.map { "\($0.value)" } }
+
+/// As a manifest may write it: `25MiB`, `1000`.
+private func size(_ octets: Int) -> String {
+    for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)]
+    where octets > 0 && octets % factor == 0 {
+        return "\(octets / factor)\(unit)"
+    }
+    return "\(octets)"
+}
+
+private func time(_ duration: Duration) -> String {
+    let seconds = duration.components.seconds
+    for (unit, factor) in [("d", 86_400), ("h", 3600), ("m", 60)] as [(String, Int64)] where seconds > 0 && seconds % factor == 0 {
+        return "\(seconds / factor)\(unit)"
+    }
+    return "\(seconds)s"
+}

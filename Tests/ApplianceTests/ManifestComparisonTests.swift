@@ -1,0 +1,84 @@
+// Two manifests compared: addresses by what the routers say, and no key forgotten.
+
+import Manifest
+import Testing
+
+@testable import Appliance
+
+private func system(_ keys: String) throws -> MailSystem {
+    let text = "apiVersion: valija/v1\nhostname: mx.example.org\norigin: example.org\n\(keys)\n"
+    let result = ManifestReader.read(text: Array(text.utf8), file: "mail.yaml")
+    return try #require(result.system, "\(result.diagnostics.map(\.message))")
+}
+
+private func compare(_ old: String, _ new: String) throws -> ManifestComparison {
+    ManifestComparison(from: try system(old), to: try system(new), most: 100)
+}
+
+private let base = "domains: {example.org: {}}\nusers: {alice: {}, bob: {}}"
+
+struct ComparisonCase: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let old: String
+    let new: String
+    var begins: [String] = []
+    var ceases: [String] = []
+    var elsewhere: [String] = []
+}
+
+@Test(
+    "addresses that begin, cease and lead elsewhere are those whose route differs",
+    arguments: [
+        ComparisonCase(testDescription: "nothing", old: base, new: base + "\naliases: {}"),
+        ComparisonCase(testDescription: "an alias", old: base, new: base + "\naliases: {x: alice}", begins: ["x@example.org"]),
+        ComparisonCase(
+            testDescription: "an alias hides a user", old: base, new: base + "\naliases: {bob: alice}", elsewhere: ["bob@example.org"]),
+        ComparisonCase(
+            testDescription: "the first user stands in for postmaster", old: base, new: "domains: {example.org: {}}\nusers: {bob: {}, alice: {}}",
+            elsewhere: ["postmaster@example.org"]),
+        ComparisonCase(
+            testDescription: "an extension covers what an alias named",
+            old: base + "\naddress_extension: \"+\"\naliases: {alice+x: bob}", new: base + "\naddress_extension: \"+\"", elsewhere: ["alice+x@example.org"]),
+        ComparisonCase(testDescription: "extensions", old: base, new: base + "\naddress_extension: \"+\"", begins: ["NAME+TEXT for every NAME"]),
+        ComparisonCase(
+            testDescription: "a catch-all covers a name that goes",
+            old: base + "\n", new: "domains: {example.org: {}, v.example: {kind: virtual, addresses: {a: alice, '*': bob}}}\nusers: {alice: {}, bob: {}}",
+            begins: ["a@v.example", "postmaster@v.example", "*@v.example"]),
+        ComparisonCase(
+            testDescription: "a relay domain opens for everyone",
+            old: "domains: {example.org: {}, r.example: {kind: relay, via: '[192.0.2.1]', recipients: [a]}}\nusers: {alice: {}}",
+            new: "domains: {example.org: {}, r.example: {kind: relay, via: '[192.0.2.1]'}}\nusers: {alice: {}}",
+            begins: ["*@r.example"], elsewhere: ["postmaster@r.example"]),
+    ])
+func addresses(_ testCase: ComparisonCase) throws {
+    let comparison = try compare(testCase.old, testCase.new)
+    #expect(comparison.begins.shown.map(\.name) == testCase.begins)
+    #expect(comparison.ceases.shown.map(\.name) == testCase.ceases)
+    #expect(comparison.leadsElsewhere.shown.map(\.name) == testCase.elsewhere)
+    let back = try compare(testCase.new, testCase.old)
+    #expect(back.begins.shown.map(\.name) == testCase.ceases && back.ceases.shown.map(\.name) == testCase.begins, "the other way round")
+}
+
+@Test(
+    "clients that may relay are compared as the sets that networks are",
+    arguments: [
+        ("[10.0.0.0/8]", "[10.0.0.0/8, 10.1.0.0/16]", []), ("[10.1.0.0/16]", "[10.0.0.0/8]", ["+10.0.0.0/8"]),
+        ("[10.0.0.0/8]", "[10.1.0.0/16]", ["~10.0.0.0/8 only 10.1.0.0/16"]), ("[10.0.0.0/8]", "[192.168.0.0/16]", ["-10.0.0.0/8", "+192.168.0.0/16"]),
+    ] as [(String, String, [String])])
+func networks(old: String, new: String, changes: [String]) throws {
+    let comparison = try compare(base + "\nnetworks: \(old)", base + "\nnetworks: \(new)")
+    #expect(
+        comparison.relaying.map { change in
+            change.from == nil ? "+\(change.name)" : change.to == nil ? "-\(change.name)" : "~\(change.name) \(change.to!)"
+        } == changes)
+}
+
+@Test("a secret that changes is said to, and not shown")
+func secrets() throws {
+    let hash = { (salt: String) in "\"$6$\(salt)$\(String(repeating: "a", count: 86))\"" }
+    let users = { (hash: String) in "domains: {example.org: {}}\nusers: {alice: {password: \(hash)}}" }
+    let comparison = try compare(users(hash("one")), users(hash("two")))
+    #expect(comparison.values.shown.map(\.name) == ["users.alice.password"])
+    #expect(!"\(comparison.values.shown)".contains("$6$"))
+    #expect(try compare(users(hash("one")), users(hash("one"))).isEmpty)
+}
