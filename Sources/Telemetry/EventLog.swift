@@ -42,7 +42,6 @@ package final class EventLog: Sendable {
         var dropped = 0
         var counts = [Int](repeating: 0, count: Event.allCases.count)
         var threshold: Level
-        var format: LogFormat
         var isWriting = false
         var isClosed = false
     }
@@ -58,11 +57,13 @@ package final class EventLog: Sendable {
     private let wakeUp = ConditionLock<Bool>(value: false)
     private let descriptor: CInt
     private let bound: Int
+    private let format: LogFormat
 
     /// Lines go to `descriptor`, standard output unless told.
     package init(level: Level, format: LogFormat, descriptor: CInt = 1, bound: Int = EventLog.bound) {
         self.bound = bound
-        state = NIOLockedValueBox(State(threshold: level, format: format))
+        self.format = format
+        state = NIOLockedValueBox(State(threshold: level))
         self.descriptor = descriptor
         startWriter()
     }
@@ -77,20 +78,15 @@ package final class EventLog: Sendable {
         set { state.withLockedValue { $0.threshold = newValue } }
     }
 
-    package var format: LogFormat {
-        get { state.withLockedValue { $0.format } }
-        set { state.withLockedValue { $0.format = newValue } }
-    }
-
     /// Counts the event and, where its level is not below the threshold, logs it with the fields that `fill` sets.
     /// `fill` runs only if the line is wanted.
     package func record(_ event: Event, by service: Service, level: Level? = nil, _ fill: (inout Fields) -> Void = { _ in }) {
-        let (level, threshold, format) = state.withLockedValue { state in
+        let level = level ?? (format.text == nil ? event.level : PostfixLines.level(of: event))
+        let threshold = state.withLockedValue { state in
             state.counts[event.index] += 1
-            let level = level ?? (state.format.text == nil ? event.level : PostfixLines.level(of: event))
-            return (level, state.threshold, level >= state.threshold ? state.format : nil)
+            return state.threshold
         }
-        guard let format else { return }
+        guard level >= threshold else { return }
         var fields = Fields()
         fill(&fields)
         append(format.line(event, service, level, fields, isVerbose: threshold == .debug), level: level)

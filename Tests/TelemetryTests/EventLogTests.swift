@@ -90,16 +90,15 @@ struct EventLogTests {
 
     @Test("each event is counted in its own place") func places() { #expect(Event.allCases.map(\.index) == Array(Event.allCases.indices)) }
 
-    @Test("another format is that of the lines from then on, with its own levels and time")
-    func changedFormat() {
-        let lines = lines(level: .info) { log in
-            log.record(.messageRemoved, by: .queue) { _ in Issue.record("below the level in JSON") }
-            log.format = .text(host: "mx") { "Nov 24 13:05:09" }
-            log.record(.messageRemoved, by: .queue) { $0.queueID = "64F" }
-            log.format = .json { "t" }
-            log.record(.serviceStopped, by: .appliance)
-        }
-        #expect(lines == ["Nov 24 13:05:09 mx postfix/qmgr[\(getpid())]: 64F: removed", #"{"time":"t","level":"info","service":"appliance","event":"service.stopped"}"#])
+    @Test("the text format has its own levels: what Postfix tells at its ordinary one is not debug")
+    func textLevels() {
+        let pipe = Pipe()
+        let log = EventLog(level: .info, format: .text(host: "mx") { "Nov 24 13:05:09" }, descriptor: pipe.writing)
+        log.record(.messageRemoved, by: .queue) { $0.queueID = "64F" }
+        log.record(.diagnostic, by: .appliance, level: .debug) { _ in Issue.record("below the level") }
+        log.close()
+        Glibc.close(pipe.writing)
+        #expect(String(decoding: pipe.readAll(), as: UTF8.self) == "Nov 24 13:05:09 mx postfix/qmgr[\(getpid())]: 64F: removed\n")
     }
 
     @Test("a negative delay is written as none") func negativeDelay() {

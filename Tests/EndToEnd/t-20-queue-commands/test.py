@@ -258,15 +258,15 @@ def _():
         assert [entry["queue_id"] for entry in server.queue()] == [ids[1]]
 
 
-@test("mail that waits for a wrong address goes to the right one: the manifest is mended, the message requeued")
+@test("mail that waits for a wrong address goes to the right one: the manifest is mended and reloaded, the message requeued")
 def _():
     with Server(relayhost=f"[127.0.0.1]:{free_port()}", queue=NEVER, aliases={"postmaster": "alice", "info": "typo@elsewhere.example"}) as server:
         queue_id = server.send(message("for info"), ["info@example.org"])
         server.wait_event("delivery.deferred", queue_id=queue_id)
         wait_for(lambda: server.queue()[0]["queue"] == "deferred", what="a deferred message")
-        server.stop()
         server.manifest_path.write_text(server.manifest_path.read_text().replace("typo@elsewhere.example", "bob"))
-        server.start()
+        done = server.valija("reload")
+        assert done.returncode == 0, done.out
         assert server.called("postsuper", "-r", queue_id).out == f"postsuper: {queue_id}: requeued\npostsuper: Requeued: 1 message\n"
         [letter] = server.wait_mail("bob", 1)
         assert letter["X-Original-To"] == "info@example.org", letter.fields
