@@ -97,6 +97,7 @@ class Sink:
         self.answers, self.extensions = answers, extensions
         self.connections = 0
         self.messages = []  # (sender, [accepted recipients], octets)
+        self.transactions = []  # of the same messages, the commands as they came: (MAIL, [RCPT])
         self.commands = []  # every line that was heard, in order
         self.lock = threading.Lock()
         sink = self
@@ -128,7 +129,7 @@ class Sink:
 
         if not say(self.answers("connect", "") or "220 sink.example ESMTP").startswith("2"):
             return
-        sender, recipients = None, []
+        sender, recipients, begun = None, [], ("", [])
         for raw in reader:
             line = raw.rstrip(b"\r\n").decode("utf-8", "replace")
             verb = line.split(" ")[0].upper()
@@ -136,6 +137,8 @@ class Sink:
             with self.lock:
                 self.commands.append(line)
             reply = self.answers(verb, address.group(1) if address else line)
+            if verb == "DATA" and not recipients:
+                reply = reply or "554 5.5.1 no valid recipients"
             if verb == "EHLO" and not reply:
                 for extension in ("sink.example", *self.extensions)[:-1]:
                     say(f"250-{extension}")
@@ -143,15 +146,16 @@ class Sink:
                 continue
             reply = say(reply or self.USUAL.get(verb, "502 5.5.1 what?"))
             if verb == "MAIL" and reply[0] == "2":
-                sender, recipients = address.group(1), []
+                sender, recipients, begun = address.group(1), [], (line, [])
             elif verb == "RCPT" and reply[0] == "2":
                 recipients.append(address.group(1))
+                begun[1].append(line)
             elif verb == "DATA" and reply[0] == "3":
-                self._take(reader, say, sender, recipients)
+                self._take(reader, say, sender, recipients, begun)
             elif verb in ("QUIT",) or reply.startswith("421"):
                 return
 
-    def _take(self, reader, say, sender, recipients):
+    def _take(self, reader, say, sender, recipients, begun):
         data = []
         for raw in reader:
             if raw == b".\r\n":
@@ -162,6 +166,7 @@ class Sink:
         if say(self.answers(".", "") or self.USUAL["."])[0] == "2":
             with self.lock:
                 self.messages.append((sender, list(recipients), b"".join(data)))
+                self.transactions.append(begun)
 
     def close(self):
         self.server.shutdown()
