@@ -90,7 +90,8 @@ struct ManifestOption: ParsableArguments {
 func readManifest(_ path: String, as name: String) -> (source: [UInt8], result: ReadResult) {
     switch readManifestFile(path) {
     case .success(let bytes): (bytes, checkManifest(text: bytes, file: name))
-    case .failure(let failure): ([], ReadResult(failure: failure.diagnostic))
+    case .failure(let failure):
+        ([], ReadResult(failure: Diagnostic(failure.diagnostic.code, .error, failure.diagnostic.message, file: name)))
     }
 }
 

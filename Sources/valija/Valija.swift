@@ -26,5 +26,8 @@ struct Valija: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
-        subcommands: [Check.self, Render.self, Serve.self, Explain.self, Health.self, Reload.self, Plan.self, Queue.self, Schema.self, Reference.self])
+        subcommands: [
+            Init.self, Check.self, Render.self, Serve.self, Explain.self, Health.self, Reload.self, Plan.self, Queue.self, Schema.self,
+            Reference.self,
+        ])
 }

@@ -49,6 +49,14 @@ struct DiagnosticTests {
             "users:\n  alice:\n    password: |\n     hunter2\n   - x\n",
             "relayhost: {host: x, \"password\" : 'hunter2', tls: y}",
             "relayhost:\n  passwd: hunter2\n",
+            "users:\n  alice:\n    password:hunter2\n",
+            "users: {alice: {password:hunter2}}\n",
+            "users:\n  alice:\n    password = hunter2\n",
+            "users:\n  alice:\n    password:hunter2\n    quota: 1GiB\n",
+            "users: {alice: {password: hunter2}}",
+            "users: {alice: {password: 'hunter2' x}}",
+            "users: {alice: {password: “hunter2”}}",
+            "users: {alice: {password: &a hunter2}, bob: *a, carol: {<<: *a, quota: *a}}",
         ])
     func secrets(_ text: String) {
         let source = Array((head + text).utf8)
@@ -71,6 +79,7 @@ struct DiagnosticTests {
                     "column": null,
                     "end_column": null,
                     "severity": "warning",
+                    "strict": false,
                     "code": "empty-manifest",
                     "message": "say \\"so\\"",
                     "hint": null
@@ -85,12 +94,41 @@ struct DiagnosticTests {
     @Test("a SARIF log has the codes as rules, and each finding with its region and an encoded path")
     func sarif() throws {
         let odd = Diagnostic(.loop, .error, "x", file: "a b%/é.yaml", at: SourcePosition(line: 1, column: 2))
-        let text = DiagnosticReport.sarif([DiagnosticTests.diagnostic, odd])
+        let text = DiagnosticReport.sarif([DiagnosticTests.diagnostic, odd], files: ["mail.yaml", "/etc/x.yaml"])
         var findings = Findings(file: "x")
         #expect(Composer.compose(Array(text.utf8), &findings) != nil)
         for code in Diagnostic.Code.allCases { #expect(text.contains("\"id\": \"\(code.rawValue)\"")) }
         #expect(text.contains("\"uri\": \"mail.yaml\"") && text.contains("\"uri\": \"a%20b%25/%C3%A9.yaml\""))
         #expect(text.contains("\"startLine\": 3,") && text.contains("\"startColumn\": 9,") && text.contains("\"endColumn\": 14"))
+    }
+
+    @Test("SARIF names an absolute path as a file URI, and each result's rule by its number too")
+    func sarifReferences() {
+        let text = DiagnosticReport.sarif([DiagnosticTests.diagnostic], files: ["/etc/mail \u{E9}.yaml"])
+        #expect(text.contains("\"uri\": \"file:///etc/mail%20%C3%A9.yaml\""))
+        let number = Diagnostic.Code.allCases.firstIndex(of: .danglingTarget)!
+        #expect(text.contains("\"ruleIndex\": \(number),"))
+    }
+
+    @Test("--strict makes an error of each warning, and every format says so")
+    func strict() {
+        let warning = Diagnostic(.noPostmaster, .warning, "x", file: "f")
+        let result = ReadResult(system: nil, diagnostics: [warning, DiagnosticTests.diagnostic]).strict
+        #expect(result.diagnostics.map(\.severity) == [.error, .error])
+        #expect(result.diagnostics.map(\.isStrict) == [true, false])
+        #expect(result.summary(file: "f") == "f: 2 errors (1 by --strict)")
+        #expect(DiagnosticRenderer(source: []).render(result.diagnostics[0]) == "f: error: x [no-postmaster, --strict]\n")
+        #expect(DiagnosticReport.json(result.diagnostics).contains("\"severity\": \"error\",\n    \"strict\": true,"))
+        #expect(DiagnosticReport.github(result.diagnostics).hasPrefix("::error file=f,title=no-postmaster::x (an error by --strict)\n"))
+        #expect(DiagnosticReport.sarif(result.diagnostics, files: ["f"]).contains("\"level\": \"error\",\n          \"message\": {\n            \"text\": \"x (an error by --strict)\""))
+    }
+
+    @Test("several files get a summary of all")
+    func summaryOfSeveral() {
+        let warning = Diagnostic(.noPostmaster, .warning, "x", file: "f")
+        #expect(ReadResult.summary(of: [(true, []), (true, [warning])]) == "2 files: 2 valid; 1 warning")
+        #expect(ReadResult.summary(of: [(false, [DiagnosticTests.diagnostic]), (true, [])]) == "2 files: 1 valid, 1 not valid; 1 error")
+        #expect(ReadResult.summary(of: [(true, []), (true, [])]) == "2 files: 2 valid")
     }
 
     @Test("a GitHub annotation escapes what would end it")

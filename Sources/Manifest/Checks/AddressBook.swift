@@ -41,6 +41,8 @@ struct AddressBook {
     init(_ system: MailSystem) {
         self.system = system
         separator = system.addressExtension.value
+        aliases.reserveCapacity(system.aliases.count)
+        users.reserveCapacity(system.users.count)
         for (index, alias) in system.aliases.enumerated() { aliases[lowercasedASCII(alias.name.value)] = index }
         for (index, user) in system.users.enumerated() { users[lowercasedASCII(user.name.value)] = index }
         for domain in system.domains {
@@ -97,8 +99,12 @@ struct AddressBook {
         return find(String(key[..<cut]))
     }
 
-    /// True if mail to the bare name arrives somewhere.
-    func hasName(_ name: String) -> Bool { aliases[name] != nil || users[name] != nil }
+    func user(named name: String) -> Int? { users[lowercasedASCII(name)] }
+
+    /// Who is named postmaster; else the first user gets that mail.
+    var postmaster: Node? { namedPostmaster ?? (system.users.isEmpty ? nil : .user(0)) }
+
+    var namedPostmaster: Node? { aliases["postmaster"].map(Node.alias) ?? users["postmaster"].map(Node.user) }
 
     /// What a message calls the node.
     func name(of node: Node) -> String {
@@ -107,6 +113,14 @@ struct AddressBook {
         case .user(let index): system.users[index].name.value
         case .virtual(let index): "\(virtualAddresses[index].address.localPart.value)@\(virtualAddresses[index].domain)"
         }
+    }
+
+    /// For messages: whom a node leads to by its first step, a user by name.
+    func recipients(of node: Node) -> String {
+        let shown = 3
+        guard case .alias = node else { return name(of: node) }
+        let targets = targets(of: node).map { "\($0.value)" }
+        return targets.prefix(shown).joined(separator: ", ") + (targets.count > shown ? ", …" : "")
     }
 
     func targets(of node: Node) -> Targets {

@@ -21,17 +21,21 @@ struct LinkCheck {
     private var marks: [Mark]
     private var path: [Visit] = []
     private var candidates: [String: [String]] = [:]
+    private var links: Links
 
-    static func run(_ book: AddressBook, _ findings: inout Findings) {
-        var check = LinkCheck(book: book)
-        for (ordinal, node) in book.nodes.enumerated() {
+    static func run(_ book: AddressBook, _ findings: inout Findings) -> Links {
+        let nodes = book.nodes
+        var check = LinkCheck(book: book, nodeCount: nodes.count)
+        for (ordinal, node) in nodes.enumerated() {
             if case .new = check.marks[ordinal] { check.follow(node, &findings) }
         }
+        return check.links
     }
 
-    private init(book: AddressBook) {
+    private init(book: AddressBook, nodeCount: Int) {
         self.book = book
-        marks = Array(repeating: .new, count: book.nodes.count)
+        marks = Array(repeating: .new, count: nodeCount)
+        links = Links(nodeCount: nodeCount)
     }
 
     /// Depth first, with a stack of its own: a chain of 100,000 aliases is no reason to crash.
@@ -62,8 +66,10 @@ struct LinkCheck {
             case .nowhere(let reason): reportDangling(target, from: node, reason, &findings)
             }
         }
+        let ordinal = book.ordinal(of: node)
+        links.record(steps.map { book.ordinal(of: $0.1) }, of: ordinal)
         if case .user(let index) = node, book.keepsMail(index) { steps = [] }
-        marks[book.ordinal(of: node)] = .onPath(at: path.count)
+        marks[ordinal] = .onPath(at: path.count)
         path.append(Visit(node: node, steps: steps))
     }
 

@@ -61,8 +61,16 @@ enum SystemCheck {
 
     /// RFC 5321 §4.5.1: a server that takes mail must take it for postmaster.
     private static func checkPostmaster(_ system: MailSystem, _ book: AddressBook, _ findings: inout Findings) {
-        guard !book.hasName("postmaster") else { return }
-        if let first = system.users.first {
+        if let node = book.namedPostmaster {
+            // An address that could not be read may be the one.
+            for domain in system.domains where !findings.hasErrors {
+                guard case .virtual(let addresses, catchAll: nil) = domain.kind else { continue }
+                guard !addresses.contains(where: { lowercasedASCII($0.localPart.value) == "postmaster" }) else { continue }
+                findings.warning(
+                    .noPostmaster, "\(domain.name.value) names no postmaster; that mail goes to the server's: \(book.recipients(of: node))", at: domain.name.span,
+                    hint: "say so under its addresses: postmaster: postmaster")
+            }
+        } else if let first = system.users.first {
             findings.warning(
                 .noPostmaster, "nobody is named postmaster; \(quoted(first.name.value)), the first user, gets that mail", at: first.name.span,
                 hint: "say who it is under aliases: postmaster: \(first.name.value)")

@@ -5,7 +5,9 @@ package struct Diagnostic: Hashable, Sendable {
     package enum Severity: String, Sendable { case error, warning }
 
     package let code: Code
-    package let severity: Severity
+    package private(set) var severity: Severity
+    /// A warning that `--strict` made an error of.
+    package private(set) var isStrict = false
     /// One sentence without a full stop.
     package let message: String
     /// As the caller named it.
@@ -31,6 +33,14 @@ package struct Diagnostic: Hashable, Sendable {
 }
 
 extension Diagnostic {
+    /// As `--strict` has it: an error in any case.
+    package var strict: Diagnostic {
+        guard severity == .warning else { return self }
+        var result = self
+        (result.severity, result.isStrict) = (.error, true)
+        return result
+    }
+
     /// True for an error, and for a warning that `serve` takes for one.
     package var forbidsServing: Bool { severity == .error || code == .notServedYet }
 
@@ -61,7 +71,11 @@ extension Diagnostic {
         case overlappingDomains = "overlapping-domains"
         case danglingTarget = "dangling-target"
         case loop
+        case unreachableUser = "unreachable-user"
+        case shadowedUser = "shadowed-user"
         case openRelay = "open-relay"
+        case wideNetwork = "wide-network"
+        case plainSecret = "plain-secret"
         case noPostmaster = "no-postmaster"
         case noRecipients = "no-recipients"
         case noCertificate = "no-certificate"
@@ -80,13 +94,13 @@ extension Diagnostic {
             case .notUTF8: "The file is not UTF-8 text."
             case .forbiddenCharacter: "A control character, or one that YAML takes for the end of a line."
             case .yamlSyntax: "The text is not YAML."
-            case .yamlFeature: "YAML that a manifest does not use: tags, merge keys, several documents."
+            case .yamlFeature: "YAML that a manifest does not use: tags, several documents."
             case .tooDeep: "Lists and mappings are nested deeper than any manifest needs."
             case .tooMuchExpansion: "References to anchors would blow the manifest up."
             case .unknownAnchor: "A reference such as `*name` to an anchor that does not exist, or that contains itself."
             case .emptyManifest: "The file holds no manifest."
             case .wrongType: "A list stands where a mapping is needed, a value is missing, or the like."
-            case .ambiguousWord: "An unquoted word that YAML takes for a truth value or for nothing, where a name is needed."
+            case .ambiguousWord: "An unquoted word that YAML takes for a truth value, another number or nothing, where a name is needed."
             case .unknownKey: "No such key exists."
             case .duplicateKey: "The same key stands twice; names compare without case."
             case .missingKey: "A key that has to be there is not."
@@ -101,7 +115,11 @@ extension Diagnostic {
             case .danglingTarget: "A target that is no user, no alias and no address outside."
             case .loop: "Aliases, addresses or forwards that lead back to where they began."
             case .openRelay: "`networks` lets so much of the Internet in that strangers could send mail through this server."
-            case .noPostmaster: "Nobody is named `postmaster`; RFC 5321 §4.5.1 wants that address to work."
+            case .unreachableUser: "Users whom no address leads to, where no domain is local: nobody can send mail there."
+            case .shadowedUser: "An alias has the name of a user without listing it: all mail for the name goes where the alias leads."
+            case .wideNetwork: "`networks` lets more addresses in than one organization is likely to have."
+            case .plainSecret: "A password that stands in the manifest: a warning where it has to be known, an error where its hash belongs."
+            case .noPostmaster: "Nobody is named `postmaster`, or a domain has none of its own; RFC 5321 §4.5.1 wants that address to work."
             case .noRecipients: "A local domain without any user or alias."
             case .noCertificate: "Encryption without a certificate."
             case .noEffect: "The key has no effect where it stands."

@@ -10,6 +10,8 @@
 package struct DiagnosticRenderer: Sendable {
     /// Longer lines are shown in part, around the caret: a minified file must not fill the screen.
     static let longestLine = 160
+    /// A line of a million octets is not looked at.
+    static let longestSourceLine = 1 << 20
 
     private let source: [UInt8]
     private let lineStarts: [Int]
@@ -27,7 +29,7 @@ package struct DiagnosticRenderer: Sendable {
         var text = "\(bold)\(printable(diagnostic.file)):"
         if let position = diagnostic.position { text += "\(position.line):\(position.column):" }
         let colour = diagnostic.severity == .error ? red : yellow
-        text += "\(plain) \(colour)\(diagnostic.severity.rawValue):\(plain) \(bold)\(diagnostic.message)\(plain) [\(diagnostic.code.rawValue)]\n"
+        text += "\(plain) \(colour)\(diagnostic.severity.rawValue):\(plain) \(bold)\(diagnostic.message)\(plain) [\(diagnostic.code.rawValue)\(diagnostic.isStrict ? ", --strict" : "")]\n"
         var margin = "  "
         if let position = diagnostic.position, let line = line(position.line) {
             margin = String(repeating: " ", count: String(position.line).count + 3)
@@ -38,7 +40,7 @@ package struct DiagnosticRenderer: Sendable {
             text += "\(blue)  \(position.line) |\(plain) \(excerpt)\n"
             text += "\(blue)\(margin)|\(plain) \(colour)\(caret)\(plain)\n"
         }
-        if let hint = diagnostic.hint { text += "\(blue)\(margin)=\(plain) hint: \(hint)\n" }
+        if let hint = diagnostic.hint { text += "\(blue)\(margin)=\(plain) hint: \(printable(hint))\n" }
         return text
     }
 
@@ -47,6 +49,7 @@ package struct DiagnosticRenderer: Sendable {
         guard number >= 1, number <= lineStarts.count else { return nil }
         let start = lineStarts[number - 1]
         let end = number < lineStarts.count ? lineStarts[number] : source.count
+        guard end - start <= DiagnosticRenderer.longestSourceLine else { return nil }
         // Repairing keeps one scalar for each bad octet sequence, so that the line can be shown at all.
         let scalars = String(decoding: source[start..<end], as: UTF8.self).unicodeScalars.filter { $0 != "\n" && $0 != "\r" }
         return scalars.map { $0 == "\t" ? " " : isPrintable($0) ? $0 : "\u{FFFD}" }
@@ -66,7 +69,7 @@ package struct DiagnosticRenderer: Sendable {
 
     /// Where the value of a key that may hold a secret begins, the end of the line if it is on the next.
     private static func secret(in line: [Unicode.Scalar]) -> Int? {
-        for colon in line.indices where line[colon] == ":" {
+        for colon in line.indices where line[colon] == ":" || line[colon] == "=" {
             let name = line[..<colon].reversed().drop { $0 == " " || $0 == "\"" || $0 == "'" }.prefix { $0.properties.isAlphabetic || $0 == "_" || $0 == "-" }
             guard Secret.mayBeHeld(by: String(String.UnicodeScalarView(name.reversed()))) else { continue }
             return line[(colon + 1)...].firstIndex { $0 != " " } ?? line.count

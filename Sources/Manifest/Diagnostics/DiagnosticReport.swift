@@ -2,7 +2,8 @@
 // beside the lines of a change.
 
 package enum DiagnosticReport {
-    /// An array of objects: `file`, `line`, `column`, `end_column`, `severity`, `code`, `message`, `hint`; what is unknown is null.
+    /// An array of objects: `file`, `line`, `column`, `end_column`, `severity`, `strict` (a warning made an error by `--strict`), `code`,
+    /// `message`, `hint`; what is unknown is null.
     package static func json(_ diagnostics: [Diagnostic]) -> String { objects(diagnostics).text }
 
     package static func objects(_ diagnostics: [Diagnostic]) -> JSON {
@@ -14,6 +15,7 @@ package enum DiagnosticReport {
                     ("column", diagnostic.position.map { .int($0.column) } ?? .null),
                     ("end_column", diagnostic.endColumn.map(JSON.int) ?? .null),
                     ("severity", .string(diagnostic.severity.rawValue)),
+                    ("strict", .bool(diagnostic.isStrict)),
                     ("code", .string(diagnostic.code.rawValue)),
                     ("message", .string(diagnostic.message)),
                     ("hint", diagnostic.hint.map(JSON.string) ?? .null),
@@ -22,14 +24,15 @@ package enum DiagnosticReport {
         )
     }
 
-    /// A SARIF log of one run, with the closed list of codes as its rules.
-    package static func sarif(_ diagnostics: [Diagnostic]) -> String {
+    /// A SARIF log of one run over `files`, with the closed list of codes as its rules.
+    package static func sarif(_ diagnostics: [Diagnostic], files: [String]) -> String {
         let rules = Diagnostic.Code.allCases.map { code in
             JSON.object([("id", .string(code.rawValue)), ("shortDescription", message(code.meaning))])
         }
         let run: [(String, JSON)] = [
             ("tool", .object([("driver", .object([("name", .string("valija")), ("rules", .array(rules))]))])),
             ("columnKind", .string("unicodeCodePoints")),
+            ("artifacts", .array(files.map { .object([("location", location($0))]) })),
             ("results", .array(diagnostics.map(result))),
         ]
         return JSON.object([
@@ -38,23 +41,30 @@ package enum DiagnosticReport {
     }
 
     private static func result(_ diagnostic: Diagnostic) -> JSON {
-        var place: [(String, JSON)] = [("artifactLocation", .object([("uri", .string(percentEncoded(diagnostic.file)))]))]
+        var place: [(String, JSON)] = [("artifactLocation", location(diagnostic.file))]
         if let position = diagnostic.position {
             var region: [(String, JSON)] = [("startLine", .int(position.line)), ("startColumn", .int(position.column))]
             if let end = diagnostic.endColumn { region.append(("endColumn", .int(end))) }
             place.append(("region", .object(region)))
         }
         return .object([
-            ("ruleId", .string(diagnostic.code.rawValue)), ("level", .string(diagnostic.severity.rawValue)),
-            ("message", message(withHint(diagnostic))),
+            ("ruleId", .string(diagnostic.code.rawValue)), ("ruleIndex", .int(ruleNumbers[diagnostic.code]!)),
+            ("level", .string(diagnostic.severity.rawValue)), ("message", message(withHint(diagnostic))),
             ("locations", .array([.object([("physicalLocation", .object(place))])])),
         ])
+    }
+
+    private static let ruleNumbers = Dictionary(uniqueKeysWithValues: Diagnostic.Code.allCases.enumerated().map { ($1, $0) })
+
+    /// A relative path is a relative reference, an absolute one a `file` URI (RFC 8089 §2).
+    private static func location(_ file: String) -> JSON {
+        .object([("uri", .string((file.hasPrefix("/") ? "file://" : "") + percentEncoded(file)))])
     }
 
     private static func message(_ text: String) -> JSON { .object([("text", .string(text))]) }
 
     private static func withHint(_ diagnostic: Diagnostic) -> String {
-        diagnostic.message + (diagnostic.hint.map { " (hint: \($0))" } ?? "")
+        diagnostic.message + (diagnostic.isStrict ? " (an error by --strict)" : "") + (diagnostic.hint.map { " (hint: \($0))" } ?? "")
     }
 
     /// RFC 3986 §2.3 unreserved characters and the slash stay as they are.

@@ -1,9 +1,21 @@
 // Collects what is wrong with one manifest: errors and warnings of all phases in one run, in the order of the file.
 
-/// A stretch of one line: where it starts and, if known, the column after its end.
+/// A stretch of one line: where it starts and, if known, the column after its end. Each node of a manifest has one, so it is small.
 struct Span: Hashable, Sendable {
-    let start: SourcePosition
-    let endColumn: Int?
+    private let line: UInt32
+    private let column: UInt32
+    /// 0: not known.
+    private let end: UInt32
+
+    /// A manifest has fewer than 2³² octets, and so of lines and columns.
+    init(start: SourcePosition, endColumn: Int?) {
+        line = UInt32(clamping: start.line)
+        column = UInt32(clamping: start.column)
+        end = UInt32(clamping: endColumn ?? 0)
+    }
+
+    var start: SourcePosition { SourcePosition(line: Int(line), column: Int(column)) }
+    var endColumn: Int? { end == 0 ? nil : Int(end) }
 }
 
 struct Findings {
@@ -14,12 +26,17 @@ struct Findings {
     /// Mistaken names that get a "did you mean", within a bound of work for the whole run.
     var suggestions = Suggestions()
     private(set) var diagnostics: [Diagnostic] = []
+    /// What a reference to an anchor repeats is wrong where it was written, once.
+    private var seen: Set<Diagnostic> = []
     private var suppressed = 0
     private(set) var hasErrors = false
     /// False where users or aliases could not be read at all: then nothing can be said about what is not among them.
     var knowsAllNames = true
 
     init(file: String) { self.file = file }
+
+    /// True once nothing more is kept: then words for a finding are not worth the search for them.
+    var isFull: Bool { diagnostics.count >= Findings.most }
 
     mutating func error(_ code: Diagnostic.Code, _ message: String, at span: Span?, hint: String? = nil) {
         add(Diagnostic(code, .error, message, file: file, at: span?.start, endColumn: span?.endColumn, hint: hint))
@@ -36,7 +53,11 @@ struct Findings {
 
     mutating func add(_ diagnostic: Diagnostic) {
         hasErrors = hasErrors || diagnostic.severity == .error
-        if diagnostics.count < Findings.most { diagnostics.append(diagnostic) } else { suppressed += 1 }
+        guard diagnostics.count < Findings.most else {
+            suppressed += 1
+            return
+        }
+        if diagnostic.position == nil || seen.insert(diagnostic).inserted { diagnostics.append(diagnostic) }
     }
 
     /// By position; what concerns the whole file comes first, and what was found first precedes at the same place.
@@ -58,8 +79,12 @@ extension Located {
 }
 
 /// A name from a manifest in double quotes, as messages show it: what is not printable is escaped, what is very long is cut.
+/// `password:hunter2`, which is one word to YAML, keeps its secret.
 func quoted(_ text: String) -> String {
     let longest = 80
+    if let end = text.firstIndex(where: { $0 == ":" || $0 == "=" }), Secret.mayBeHeld(by: String(text[..<end].filter { $0 != " " })) {
+        return "\"\(text[...end])…\""
+    }
     var result = "\""
     for scalar in text.unicodeScalars.prefix(longest) {
         switch scalar {

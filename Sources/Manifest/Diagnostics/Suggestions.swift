@@ -22,7 +22,17 @@ struct Suggestions {
             if distance == 0 { break }
             allowed = distance
         }
-        return best?.word
+        // `alias` for `aliases`: a word that goes on where this one ends.
+        return best?.word ?? (wanted.count >= 4 ? longer(wanted, among: candidates) : nil)
+    }
+
+    private mutating func longer(_ beginning: [UInt8], among candidates: some Sequence<String>) -> String? {
+        for candidate in candidates {
+            guard comparisons < Suggestions.mostComparisons else { break }
+            comparisons += 1
+            if candidate.utf8.count > beginning.count, lowercasedLetters(candidate).starts(with: beginning) { return candidate }
+        }
+        return nil
     }
 
     /// `did you mean "alice"?`, nil where nothing is near.

@@ -57,6 +57,7 @@ package enum JSONSchema {
 
     private static func value(_ node: Node) -> JSON {
         switch node.content {
+        case .unknown: preconditionFailure("a tag in a declaration")
         case .sequence(let items): return .array(items.map(value))
         case .mapping(let entries):
             return .object(

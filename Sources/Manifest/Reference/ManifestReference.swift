@@ -24,7 +24,35 @@ package enum ManifestReference {
             ```
 
             Names and domains compare without case. A key that this version does not know is an error, and so is one whose feature
-            is still to come: nothing is silently ignored.
+            is still to come: nothing is silently ignored. `valija init` writes a manifest with comments to begin with.
+
+            ## In an editor
+
+            Editors with yaml-language-server complete the keys, show what each means, and mark what is wrong while you write, if the
+            file says where its schema is. `valija schema > valija.schema.json` writes it; the first line of the manifest is then:
+
+            ```yaml
+            # yaml-language-server: $schema=./valija.schema.json
+            ```
+
+            What takes more than one value to see (targets, loops, tests) only `valija check` sees.
+
+            ## YAML
+
+            The text is UTF-8, at most 64 MiB, one document. A value that many entries share can be written once: `&name` marks it,
+            `*name` stands for it, and `<<: *name` takes in the keys of a mapping, or `<<: [*one, *two]` those of several. A key that
+            stands in the entry itself wins, then the mapping that is named first.
+
+            ```yaml
+            users:
+              alice: &standard { quota: 2GiB, mailbox: { format: mbox } }
+              bob:
+                <<: *standard
+                quota: 5GiB
+            ```
+
+            Words that YAML takes for something else need quotes where a name is meant: `no`, `yes`, `on`, `off`, `012`, `1e3`; so do values
+            that begin with `@`, `*`, `&`, `!`, `|`, `[` or `{`. `check` says so where it meets one.
 
 
             """
@@ -113,7 +141,7 @@ private struct Writer {
     mutating func words() {
         page += "## Types\n\n| type | forms |\n| --- | --- |\n"
         for (name, forms) in seenWords.sorted(by: { $0.key < $1.key }) where !namesItsForms(name, forms) { page += "| \(name) | \(forms) |\n" }
-        page += "\nUnquoted, YAML takes `no`, `yes`, `on` and `off` for truth values: a user of such a name needs quotes.\n\n"
+        page += "\n"
     }
 
     /// A choice's type is its values, an integer's its range.
@@ -136,14 +164,25 @@ private struct Writer {
             that name, a copy to the mailbox; a user who forwards to their own name keeps a copy. Every other way that leads back to
             where it began is an error, unless it passes a user whose mailbox keeps a copy.
 
-            Where nobody is named `postmaster`, `check` warns, and the first user gets that mail.
+            Where nobody is named `postmaster`, `check` warns, and the first user gets that mail. A virtual domain that names no
+            postmaster and has no `"*"` shares the server's, with a warning too.
 
 
             """
     }
 
     mutating func codes() {
-        page += "## What `check` says\n\n| code | meaning |\n| --- | --- |\n"
+        page += """
+            ## What `check` says
+
+            `valija check FILE...` ends with 0 if every file is valid, with 1 if one is not or cannot be read, with 64 if the command line is
+            wrong. `-` is standard input, which `--stdin-name NAME` gives a name. `--strict` takes warnings for errors, for CI. `--format json`
+            gives an array, `github` annotations for a workflow, `sarif` a SARIF 2.1.0 log for code scanning. The codes do not change:
+
+            | code | meaning |
+            | --- | --- |
+
+            """
         for code in Diagnostic.Code.allCases { page += "| `\(code.rawValue)` | \(code.meaning) |\n" }
     }
 }

@@ -11,6 +11,8 @@ struct Word: Sendable {
     let forms: String
     /// What the JSON Schema says of it.
     let json: [(String, JSON)]
+    /// Nothing of its text may be shown.
+    var isSecret = false
 }
 
 indirect enum Form: Sendable {

@@ -61,12 +61,15 @@ struct Section {
                 }
             }
         case _ where node.isNull: break
+        case .unknown: return nil
         default:
             let names = declarations.map(\.name).joined(separator: ", ")
-            findings.error(.wrongType, "expected a mapping, found \(node.kindName)", at: node.span, hint: "its keys are: \(names)")
+            var hint: String?
+            if case .scalar(let text, _) = node.content { hint = Slips.hint(for: text) }
+            findings.error(.wrongType, "expected a mapping, found \(node.kindName)", at: node.span, hint: hint ?? "its keys are: \(names)")
             return nil
         }
-        for declaration in declarations where declaration.isRequired && !found.contains(where: { $0.name == declaration.name }) {
+        for declaration in declarations where declaration.isRequired && !node.isCut && !found.contains(where: { $0.name == declaration.name }) {
             let example = declaration.example.map { "add: \(declaration.name): \($0)" }
             findings.error(.missingKey, "\(quoted(declaration.name)) is missing", at: Span(start: node.span.start, endColumn: nil), hint: example)
         }
@@ -75,12 +78,18 @@ struct Section {
 
     private static func declaration(of key: Node, among declarations: [Declaration], _ findings: inout Findings) -> Declaration? {
         guard case .scalar(let name, _) = key.content else {
-            findings.error(.wrongType, "a key must be a word, not \(key.kindName)", at: key.span)
+            if key.isUnknown { return nil }
+            findings.error(
+                .wrongType, "a key must be a word, not \(key.kindName)", at: key.span, hint: key.isMapping ? Node.templateHint : nil)
             return nil
         }
         if let declaration = declarations.first(where: { $0.name == name }) { return declaration }
+        guard !findings.isFull else {
+            findings.error(.unknownKey, "", at: key.span)
+            return nil
+        }
         let hint =
-            ManifestSchema.hint(forMisplaced: name) ?? findings.suggestions.hint(for: name, among: declarations.map(\.name))
+            Slips.hint(for: name) ?? ManifestSchema.hint(forMisplaced: name) ?? findings.suggestions.hint(for: name, among: declarations.map(\.name))
             ?? "the keys here are: \(declarations.map(\.name).joined(separator: ", "))"
         findings.error(.unknownKey, "unknown key \(quoted(name))", at: key.span, hint: hint)
         return nil

@@ -75,10 +75,6 @@ enum ManifestSchema {
     }
 }
 
-extension Syntax where Value == [Network] {
-    static var networks: Syntax { Syntax<[Located<Network>]>.list(of: .network).then { list, _, _ in list.map(\.value) } }
-}
-
 extension Syntax where Value == Character {
     /// Any character that an atom may hold and that no name needs: all but letters, digits, and the dot.
     static var extensionSeparator: Syntax {

@@ -23,7 +23,8 @@ extension Secret {
     private static let env = Key("env", .variable, example: "ALICE_PASSWORD", "The environment variable that holds the secret.")
 
     static let word = Word(
-        name: "secret", noun: "a secret", forms: "the secret itself, or where it is: {file: PATH} or {env: NAME}", json: [("type", .string("string"))])
+        name: "secret", noun: "a secret", forms: "the secret itself, or where it is: {file: PATH} or {env: NAME}", json: [("type", .string("string"))],
+        isSecret: true)
 
     static let syntax = Syntax<Secret>.either(
         .word(word) { text throws(Flaw) in

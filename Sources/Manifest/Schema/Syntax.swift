@@ -31,19 +31,21 @@ extension Syntax {
     static func word(_ word: Word, isText: Bool = false, _ parse: @escaping @Sendable (String) throws(Flaw) -> Value) -> Syntax {
         Syntax(form: .word(word)) { node, findings in
             guard case .scalar(let text, let isPlain) = node.content, !node.isNull else {
-                findings.error(.wrongType, "expected \(word.noun), found \(node.kindName)", at: node.span, hint: word.forms)
+                if node.isUnknown { return nil }
+                findings.error(
+                    .wrongType, "expected \(word.noun), found \(node.kindName)", at: node.span, hint: node.isTemplateMark ? Node.templateHint : word.forms)
                 return nil
             }
-            if isText, isPlain, isTruthWord(text) {
+            if isText, isPlain, let meaning = otherMeaning(ofUnquoted: text) {
                 findings.error(
-                    .ambiguousWord, "unquoted, \(text) is a truth value in YAML, and \(word.noun) is needed here", at: node.span,
+                    .ambiguousWord, "unquoted, \(text) is \(meaning) in YAML, and \(word.noun) is needed here", at: node.span,
                     hint: "write it in quotes: \"\(text)\"")
                 return nil
             }
             do throws(Flaw) {
                 return try parse(text)
             } catch {
-                findings.error(error.code, error.message, at: node.span, hint: error.hint ?? word.forms)
+                findings.error(error.code, error.message, at: node.span, hint: (word.isSecret ? nil : Slips.hint(forValue: text)) ?? error.hint ?? word.forms)
                 return nil
             }
         }
@@ -68,14 +70,20 @@ extension Syntax {
     static func list<Element>(of element: Syntax<Element>) -> Syntax where Value == [Located<Element>] {
         Syntax(form: .list(element.form)) { node, findings in
             guard case .sequence(let items) = node.content else {
-                var hint = "write a list: [first, second]"
-                if case .scalar(let text, _) = node.content, !node.isNull { hint = "write a list: [\(text)]" }
-                if case .mapping = node.content, case .section = element.form { hint = "write a list: a dash before each mapping" }
-                findings.error(.wrongType, "expected a list, found \(node.kindName)", at: node.span, hint: hint)
+                if node.isUnknown { return nil }
+                findings.error(.wrongType, "expected a list, found \(node.kindName)", at: node.span, hint: listHint(for: node, of: element.form))
                 return nil
             }
             return items.compactMap { element.located($0, &findings) }
         }
+    }
+
+    private static func listHint(for node: Node, of element: Form) -> String {
+        if node.isTemplateMark { return Node.templateHint }
+        if node.isMapping, case .section = element { return "write a list: a dash before each mapping" }
+        guard case .scalar(let text, _) = node.content, !node.isNull else { return "write a list: [first, second]" }
+        if text.hasPrefix("-") { return "a list item needs a space after its dash: - \(text.dropFirst().prefix { $0 != " " })" }
+        return Slips.hint(for: text) ?? "write a list: [\(text)]"
     }
 
     /// One value alone, or a list of at least one.
@@ -99,6 +107,7 @@ extension Syntax {
         return Syntax(form: .table(name: word, entry: entry.form)) { node, findings in
             guard case .mapping(let entries) = node.content else {
                 if node.isNull { return [] }
+                if node.isUnknown { return nil }
                 findings.error(
                     .wrongType, "expected a mapping, found \(node.kindName)", at: node.span, hint: "write each one as a key of its own: NAME: …")
                 return nil
@@ -108,7 +117,7 @@ extension Syntax {
             result.reserveCapacity(entries.count)
             for item in entries {
                 guard let name = name.located(item.key, &findings) else {
-                    _ = entry.read(item.value, &findings)
+                    if !item.value.isNull { _ = entry.read(item.value, &findings) }
                     continue
                 }
                 let line = item.key.span.start.line
@@ -127,8 +136,36 @@ extension Syntax {
 /// YAML 1.1's truth words (<https://yaml.org/type/bool.html>), but for `y` and `n`, which no parser in wide use takes for one.
 func isTruthWord(_ text: String) -> Bool { truthValue(text) != nil }
 
+/// What another reader of YAML would see in a word without quotes that is meant as text. A plain decimal number is clear: it
+/// prints as it is written.
+private func otherMeaning(ofUnquoted text: String) -> String? {
+    guard let first = text.utf8.first else { return nil }
+    if truthValue(text) != nil { return "a truth value" }
+    guard isDigit(first) || first == UInt8(ascii: "+") && text.utf8.dropFirst().first.map(isDigit) == true else { return nil }
+    let digits = Substring(first == UInt8(ascii: "+") ? text.dropFirst() : Substring(text))
+    let isDecimal = digits.utf8.allSatisfy { isDigit($0) || $0 == UInt8(ascii: "_") }
+    if isDecimal {
+        let isCanonical = digits.utf8.count == text.utf8.count && !digits.contains("_") && (first != UInt8(ascii: "0") || digits.utf8.count == 1)
+        return isCanonical ? nil : "another number"
+    }
+    let rest = digits.utf8.dropFirst(2)
+    switch digits.prefix(2) {
+    case "0x" where !rest.isEmpty && rest.allSatisfy({ Unicode.Scalar($0).properties.isASCIIHexDigit }): return "another number"
+    case "0b" where !rest.isEmpty && rest.allSatisfy({ $0 == UInt8(ascii: "0") || $0 == UInt8(ascii: "1") }): return "another number"
+    case "0o" where !rest.isEmpty && rest.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "7")).contains($0) }): return "another number"
+    default: break
+    }
+    // 1e3, 1.5e3, 1.50
+    let parts = digits.split(separator: "e", omittingEmptySubsequences: false)
+    let hasExponent = parts.count == 2 && !parts[1].isEmpty && parts[1].utf8.allSatisfy(isDigit)
+    let mantissa = parts[0].split(separator: ".", omittingEmptySubsequences: false)
+    let isFraction = mantissa.count == 2 && mantissa.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy(isDigit) }
+    if hasExponent, isFraction || mantissa.count == 1 && mantissa[0].utf8.allSatisfy(isDigit) { return "another number" }
+    return parts.count == 1 && isFraction && mantissa[1].utf8.last == UInt8(ascii: "0") ? "another number" : nil
+}
+
 func truthValue(_ text: String) -> Bool? {
-    guard text.utf8.count <= 5 else { return nil }
+    guard text.utf8.count <= 5, let first = text.utf8.first, "tTyYoOfFnN".utf8.contains(first) else { return nil }
     return switch text {
     case "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON": true
     case "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF": false

@@ -15,7 +15,9 @@ extension Syntax where Value == String {
         if let at = text.firstIndex(of: "@"), at != text.startIndex {
             throw Flaw("\(quoted(text)) has a domain, and only a name is needed here", hint: "did you mean \(quoted(String(text[..<at])))?")
         }
-        guard let bare = BareAddress(text), bare.domain == nil, bare.localPart == text else { throw Flaw("\(quoted(text)) is not a name for an address") }
+        guard let bare = BareAddress(text), bare.domain == nil, bare.localPart == text, Slips.lookalike(in: text) == nil else {
+            throw Flaw("\(quoted(text)) is not a name for an address", hint: Slips.hint(for: text))
+        }
         return text
     }
 

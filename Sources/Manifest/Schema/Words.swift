@@ -123,7 +123,9 @@ extension Syntax where Value: CaseIterable & RawRepresentable & Hashable, Value.
             json: [("enum", .array(names.map(JSON.string)))])
         return Syntax(form: .word(word)) { node, findings in
             guard case .scalar(let text, _) = node.content, !node.isNull else {
-                findings.error(.wrongType, "expected \(word.noun), found \(node.kindName)", at: node.span, hint: word.forms)
+                if node.isUnknown { return nil }
+                findings.error(
+                    .wrongType, "expected \(word.noun), found \(node.kindName)", at: node.span, hint: node.isTemplateMark ? Node.templateHint : word.forms)
                 return nil
             }
             if let value = Value(rawValue: text) {
@@ -166,35 +168,6 @@ extension Syntax where Value == Domain {
         guard IPAddress(text) == nil else { throw Flaw("\(text) is an address, not a host name") }
         guard text.contains(".") else { throw Flaw("\(quoted(text)) lacks its domain") }
         return domain
-    } }
-}
-
-extension Syntax where Value == Network {
-    /// The widest private blocks there are: 10.0.0.0/8 (RFC 1918) and fc00::/7 (RFC 4193). What is wider holds strangers.
-    static var shortestPrefix: (v4: Int, v6: Int) { (8, 7) }
-
-    static var network: Syntax { .word(
-        Word(
-            name: "network", noun: "a network", forms: "an address or a block of them, such as 192.0.2.7, 10.0.0.0/8 or \"fd00::/8\"",
-            json: [("type", .string("string"))])
-    ) { text throws(Flaw) in
-        let network: Network
-        do throws(Network.Flaw) {
-            network = try Network(parsing: text)
-        } catch {
-            switch error {
-            case .notAnAddress: throw Flaw("\(quoted(text)) is not a network")
-            case .badPrefixLength: throw Flaw("\(quoted(text)) has no valid prefix length", hint: "0 to 32 for IPv4, 0 to 128 for IPv6")
-            case .hostBitsSet(let corrected):
-                throw Flaw("\(quoted(text)) has bits set beyond its prefix", hint: "did you mean \(corrected)?")
-            }
-        }
-        guard network.prefixLength >= (network.base.isV6 ? shortestPrefix.v6 : shortestPrefix.v4) else {
-            throw Flaw(
-                "\(text) lets strangers send mail through this server", code: .openRelay,
-                hint: "name your own networks only: at most a /\(shortestPrefix.v4) of IPv4 or a /\(shortestPrefix.v6) of IPv6")
-        }
-        return network
     } }
 }
 

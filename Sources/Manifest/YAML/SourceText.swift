@@ -15,8 +15,8 @@ enum SourceText {
             findings.error(.tooLarge, "the file is larger than a manifest may be: \(largest) octets", at: nil)
             return nil
         }
-        if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
-            findings.error(.notUTF8, "the file is UTF-16", at: nil, hint: "save it as UTF-8")
+        if let encoding = wideEncoding(bytes.prefix(4)) {
+            findings.error(.notUTF8, "the file is \(encoding)", at: nil, hint: "save it as UTF-8: iconv -f \(encoding) -t UTF-8 FILE")
             return nil
         }
         let text = bytes[textStart(bytes)...]
@@ -25,13 +25,39 @@ enum SourceText {
             return nil
         }
         guard String(validating: text, as: UTF8.self) != nil else {
-            let position = position(of: firstInvalidOctet(in: text), in: bytes)
-            findings.error(
-                .notUTF8, "the file is not UTF-8 here", at: Span(start: position, endColumn: nil),
-                hint: "save the file as UTF-8; what stands here may be Latin-1")
+            reportInvalidOctet(firstInvalidOctet(in: text), in: bytes, &findings)
             return nil
         }
         return text
+    }
+
+    /// The encodings that have whole octets of zero in ordinary text, told by a byte order mark or by where those stand.
+    private static func wideEncoding(_ start: ArraySlice<UInt8>) -> String? {
+        let start = Array(start)
+        if start.starts(with: [0xFF, 0xFE, 0, 0]) || start.starts(with: [0, 0, 0xFE, 0xFF]) { return "UTF-32" }
+        if start.starts(with: [0xFF, 0xFE]) || start.starts(with: [0xFE, 0xFF]) { return "UTF-16" }
+        guard start.count == 4 else { return nil }
+        return switch (start[0] == 0, start[1] == 0, start[2] == 0, start[3] == 0) {
+        case (true, true, true, false): "UTF-32BE"
+        case (false, true, true, true): "UTF-32LE"
+        case (true, false, true, false): "UTF-16BE"
+        case (false, true, false, true): "UTF-16LE"
+        default: nil
+        }
+    }
+
+    /// Names the octet, and what it would be in the encoding that such files most often have.
+    private static func reportInvalidOctet(_ index: Int, in bytes: [UInt8], _ findings: inout Findings) {
+        let octet = bytes[index]
+        let digits = String(octet, radix: 16, uppercase: true)
+        // Windows-1252 has typographic characters where Latin-1 has controls that nobody writes.
+        let windows: [UInt8: String] = [
+            0x80: "€", 0x85: "…", 0x91: "‘", 0x92: "’", 0x93: "“", 0x94: "”", 0x96: "–", 0x97: "—", 0x8A: "Š", 0x8E: "Ž", 0x9A: "š", 0x9E: "ž",
+        ]
+        let meant = octet >= 0xA0 ? "Latin-1 it is \(Unicode.Scalar(octet))" : windows[octet].map { "Windows-1252 it is \($0)" }
+        findings.error(
+            .notUTF8, "the octet 0x\(digits) is not UTF-8 here", at: Span(start: position(of: index, in: bytes), endColumn: nil),
+            hint: "save the file as UTF-8" + (meant.map { "; in \($0)" } ?? ""))
     }
 
     /// Where each line starts; the same line ends as YAML counts (LF, CR, CR LF), after a byte order mark.
@@ -71,8 +97,7 @@ enum SourceText {
 
     private static func report(_ index: Int, in bytes: [UInt8], _ findings: inout Findings) {
         let scalar = String(decoding: bytes[index..<min(index + 3, bytes.count)], as: UTF8.self).unicodeScalars.first!
-        let digits = String(scalar.value, radix: 16, uppercase: true)
-        let name = "U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+        let name = Slips.name(of: scalar)
         let span = Span(start: position(of: index, in: bytes), endColumn: nil)
         let message =
             switch scalar.value {
