@@ -17,7 +17,7 @@ private let site = """
         kind: virtual
         addresses: { info: [alice, bob], sales: sales@example.org, "*": carol }
       branch.example: { kind: relay, via: "[192.0.2.25]", recipients: [office] }
-      strict.example: { kind: virtual, addresses: { one: alice } }
+      strict.example: { kind: virtual, addresses: { one: alice, postmaster: alice } }
     users:
       alice: { send_as: [sales@example.org] }
       bob: { forward: [bob@mobile.example], keep_copy: true }
