@@ -195,7 +195,8 @@ struct PostfixLines {
             case .warning: "warning: "
             case .error: "error: "
             }
-        var parts = [fields.queueID, fields.message ?? (fields.reason == nil ? event.meaning : nil), fields.address, fields.reason, fields.rule].compactMap { $0 }
+        let words = fields.message ?? (fields.reason == nil ? event.meaning : nil)
+        var parts = [fields.queueID, words, fields.address, fields.reason, fields.rule].compactMap { $0 }
         if let count = fields.count { parts.append("\(count)") }
         let program =
             switch service {

@@ -50,7 +50,8 @@ enum Postcat {
         }
         if wanted != ["e"] { try showContent(id, options, directory, wanted) }
         if wanted.contains("e") {
-            for (type, line) in [("X", "*** HEADER EXTRACTED \(place) ***"), ("A", encoding), ("E", "*** MESSAGE FILE END \(place) ***")] as [(Character, String)] {
+            let marks: [(Character, String)] = [("X", "*** HEADER EXTRACTED \(place) ***"), ("A", encoding), ("E", "*** MESSAGE FILE END \(place) ***")]
+            for (type, line) in marks {
                 // What Postfix found in the content it writes behind it as well.
                 if line != encoding || lines.contains(Substring(encoding)) { print(decimal ? numbered(type, line) : line) }
             }

@@ -55,7 +55,9 @@ enum Postsuper {
             switch value {
             case "ALL": count = try changeAll(directory, deed, in: named)
             case "-":
-                count = try change(directory, deed, String(decoding: readAll(0), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).dropLastIfEmpty())
+                let lines = String(decoding: try readAll(0), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+                // What follows the last line end is none.
+                count = try change(directory, deed, lines.last?.isEmpty == true ? lines.dropLast() : lines)
             default: count = try change(directory, deed, [value[...]])
             }
             sums[deed.verb, default: 0] += count
@@ -95,9 +97,4 @@ enum Postsuper {
         try changeGathered()
         return count
     }
-}
-
-extension Array where Element == Substring {
-    /// The text after the last line end.
-    fileprivate func dropLastIfEmpty() -> [Substring] { last?.isEmpty == true ? dropLast() : self }
 }
