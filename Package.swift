@@ -102,7 +102,7 @@ let package = Package(
         ]),
         .executableTarget(
             name: "valija",
-            dependencies: ["Appliance", "Manifest", "Mailboxes", "MailQueue", "PostfixFiles", "LMDB", "MailSyntax", "Telemetry", argumentParser],
+            dependencies: ["Accounts", "Appliance", "Manifest", "Mailboxes", "MailQueue", "PostfixFiles", "LMDB", "MailSyntax", "Telemetry", argumentParser],
             swiftSettings: swiftSettings),
 
         // Tests

@@ -27,7 +27,7 @@ struct Valija: AsyncParsableCommand {
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
         subcommands: [
-            Init.self, Check.self, Render.self, Serve.self, Explain.self, Health.self, Reload.self, Plan.self, Queue.self, Schema.self,
-            Reference.self,
+            Init.self, Check.self, Render.self, Serve.self, Explain.self, Health.self, Reload.self, Plan.self, Queue.self, Password.self,
+            Schema.self, Reference.self,
         ])
 }
