@@ -1,0 +1,234 @@
+"""Debian's Postfix on what `valija render` wrote: mail goes where the manifest says, with both kinds of accounts and each type of table,
+into files, commands and lists as well; users log in by Dovecot, and get the certificate of the name that they ask for."""
+
+import grp
+import grp
+import mailbox
+import os
+import pathlib
+import pwd
+import smtplib
+import ssl
+import subprocess
+import tempfile
+
+from kit import *
+from kit.postfix import Postfix, die_with_parent
+
+# Accounts that every Debian has (base-passwd).
+USERS = {"games": {}, "news": {"mailbox": {"format": "mbox"}}, "uucp": {"forward": ["games"], "keep_copy": True}}
+OWNER = "65532:65532"
+
+
+class Rendered(Postfix):
+    """A manifest, rendered into a directory of its own, with mailboxes in `mail` and a place for deliveries in `drop`."""
+
+    def __init__(self, *options, maps="texthash", listen={}, **keys):
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="p-", dir=SCRATCH))
+        for place in (self.home, SCRATCH):
+            place.chmod(place.stat().st_mode | 0o711)
+        self.mail, self.drop = self.home / "mail", self.home / "drop"
+        self.mail.mkdir()
+        self.drop.mkdir()
+        self.drop.chmod(0o777)
+        port = free_port()
+        manifest = {
+            "apiVersion": "valija/v1", "hostname": "mx.example.org", "origin": "example.org",
+            "domains": {"example.org": {}, "example.net": {},
+                        "shop.example": {"kind": "virtual", "addresses": {"info": ["games", "news"], "*": "uucp"}}},
+            "users": USERS,
+            "aliases": {
+                "postmaster": "games", "everyone": ["games", "news", "uucp"],
+                "log": str(self.drop / "the log, \"old\" one"),
+                "tickets": ["news", f"|/bin/sh -c 'printf \"%s|\" \"$ORIGINAL_RECIPIENT\" a\\\\b >>\"$0\"; cat >>\"$0\"' '{self.drop}/tickets of today'"],
+                "list": f":include:{self.drop}/a list",
+            },
+            "address_extension": "+", "networks": ["127.0.0.0/8"],
+            "mailboxes": {"directory": str(self.mail), "format": "maildir"},
+            "listen": {"smtp": [f"127.0.0.1:{port}"], **listen},
+            **keys,
+        }
+        path = self.home / "mail.yaml"
+        path.write_text(to_yaml(manifest) + "\n")
+        (self.drop / "a list").write_text("games, news@example.net\n# nobody else\nuucp+x@example.org\n")
+        (self.drop / "a list").chmod(0o644)
+        self.rendered = self.home / "out"
+        done = run(BINARY, "render", path, "-o", self.rendered, "--maps", maps, *options)
+        assert done.returncode == 0, done.out
+        if maps != "texthash":
+            done = run("make", "--silent", "-C", self.rendered)
+            assert done.returncode == 0, done.out
+        super().__init__(self.rendered, self.home / "instance", port)
+
+    def letters(self, user):
+        path = self.mail / user
+        if path.is_dir():
+            return [Letter(file.read_bytes(), file) for part in ("new", "cur") for file in (path / part).glob("*")]
+        return [Letter(bytes(entry)) for entry in mailbox.mbox(path, create=False)] if path.exists() else []
+
+    def deliver(self, *recipients):
+        """Sends one message; returns how many copies of it each user has."""
+        data = message("for " + ", ".join(recipients))
+        with smtplib.SMTP("127.0.0.1", self.port, local_hostname="client.example.net", timeout=20) as client:
+            client.sendmail("sender@example.net", recipients, data)
+        self.wait_queue_empty()
+        ident = Letter(data.replace(b"\r\n", b"\n")).ident
+        counts = {user: sum(letter.ident == ident for letter in self.letters(user)) for user in USERS}
+        for user in USERS:
+            for letter in self.letters(user):
+                if letter.ident == ident:
+                    letter.assert_holds(data)
+        return {user: count for user, count in counts.items() if count}
+
+
+def check_deliveries(postfix, one_copy):
+    """`one_copy`: also where two recipients lead to the same mailbox."""
+    assert postfix.deliver("games@example.org") == {"games": 1}, postfix.log()
+    assert postfix.deliver("News+x@example.net") == {"news": 1}, postfix.log()
+    assert postfix.deliver("uucp@example.org") == {"games": 1, "uucp": 1}, postfix.log()
+    assert postfix.deliver("everyone@example.net") == {"games": 1, "news": 1, "uucp": 1}, postfix.log()
+    assert postfix.deliver("info+y@shop.example") == {"games": 1, "news": 1}, postfix.log()
+    assert postfix.deliver("whatever@shop.example") == {"games": 1, "uucp": 1}, postfix.log()
+    assert postfix.deliver("postmaster") == {"games": 1}, postfix.log()
+    assert (postfix.mail / "games/new").is_dir() and (postfix.mail / "news").is_file()
+    twice = {"games": 1 if one_copy else 2, "news": 1}
+    assert postfix.deliver("games+a@example.org", "info@shop.example") == twice, postfix.log()
+    with smtplib.SMTP("127.0.0.1", postfix.port, timeout=20) as client:
+        client.helo("client.example.net")
+        client.mail("sender@example.net")
+        for nobody in ("nobody@example.org", "root@example.org", "daemon@example.net"):
+            code, text = client.rcpt(nobody)
+            assert code == 550 and text.startswith(b"5.1.1"), (nobody, code, text)
+
+    # Files, commands, lists.
+    assert postfix.deliver("log+z@example.net") == {}
+    log = (postfix.drop / "the log, \"old\" one").read_text()
+    assert "Subject: for log+z@example.net\n" in log, log
+    assert postfix.deliver("tickets@example.org") == {"news": 1}, postfix.log()
+    tickets = (postfix.drop / "tickets of today").read_text()
+    assert tickets.startswith("tickets@example.org|a\\b|From ") and "Subject: for tickets@example.org\n" in tickets, tickets
+    got = postfix.deliver("list@example.org")
+    assert set(got) == {"games", "news", "uucp"} and got["news"] == 1, (got, postfix.log())
+    assert "warning" not in postfix.log().replace("smtpd_peername_lookup", ""), [line for line in postfix.log().splitlines() if "warning" in line]
+
+
+for maps in ("texthash", "lmdb", "hash"):
+    @test(f"virtual accounts, {maps}: each address reaches its mailboxes, files, commands and lists, in one copy")
+    def _(maps=maps):
+        postfix = Rendered("--accounts", "virtual", "--owner", OWNER, maps=maps)
+        os.chown(postfix.mail, 65532, 65532)
+        with postfix:
+            check_deliveries(postfix, one_copy=True)
+            assert all(letter.path.stat().st_uid == 65532 for letter in postfix.letters("games"))
+
+    @test(f"UNIX accounts, {maps}: each address reaches its mailboxes, files, commands and lists")
+    def _(maps=maps):
+        postfix = Rendered("--accounts", "unix", maps=maps)
+        # As tmpfiles.conf says, and a place where local(8) may make an mbox as a user of the group mail.
+        os.chown(postfix.mail, 0, grp.getgrnam("mail").gr_gid)
+        postfix.mail.chmod(0o1777)
+        for user in USERS:
+            if user != "news":
+                (postfix.mail / user).mkdir(mode=0o700)
+                os.chown(postfix.mail / user, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+        with postfix:
+            check_deliveries(postfix, one_copy=False)
+            assert all(letter.path.stat().st_uid == pwd.getpwnam("games").pw_uid for letter in postfix.letters("games"))
+
+
+# Logins
+
+def certificate(directory, name):
+    done = run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}",
+               "-keyout", directory / f"{name}-key.pem", "-out", directory / f"{name}.pem", "-days", "2")
+    assert done.returncode == 0, done.out
+    return {"certificate": str(directory / f"{name}.pem"), "key": str(directory / f"{name}-key.pem")}
+
+
+def start_dovecot(postfix):
+    """The rendered dovecot.conf, with the paths of this instance in place of those of the host."""
+    home = postfix.home / "dovecot"
+    home.mkdir()
+    text = (postfix.rendered / "dovecot.conf").read_text()
+    assert "/etc/postfix/dovecot-users" in text and "/var/spool/postfix/private/auth" in text, text
+    text = text.replace("/etc/postfix", str(postfix.rendered)).replace("/var/spool/postfix", str(postfix.directory / "queue"))
+    # Without the seconds that Dovecot lets those wait who were wrong before.
+    text += "auth_failure_delay = 0\nservice anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
+    (home / "dovecot.conf").write_text(f"base_dir = {home}/run\nstate_dir = {home}/state\nlog_path = {home}/log\ninstance_name = {home.parent.name}\n{text}")
+    process = subprocess.Popen(["dovecot", "-F", "-c", str(home / "dovecot.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=open(home / "errors", "ab"), preexec_fn=die_with_parent)
+    wait_for((postfix.directory / "queue/private/auth").exists, 15, f"Dovecot's socket: {(home / 'errors').read_text()}")
+    return process
+
+
+for maps in ("texthash", "lmdb"):
+    @test(f"submission, {maps}: in TLS only, with a login only, as one's own senders only, with the certificate of the name asked for")
+    def _(maps=maps):
+        tls = pathlib.Path(tempfile.mkdtemp(prefix="tls-", dir=SCRATCH))
+        ports = free_port(), free_port()
+        hashed = run("openssl", "passwd", "-6", "-salt", "salt", "correct horse").out.strip()
+        (tls / "hash").write_text(hashed + "\n")
+        bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"  # of "U*U"
+        keys = dict(
+            users={"games": {"password": {"file": str(tls / "hash")}, "send_as": ["office@elsewhere.example"]}, "news": {"password": bcrypt}, "uucp": {}},
+            tls={"level": "may", **certificate(tls, "mx.example.org"), "certificates": {"mail.example.net": certificate(tls, "mail.example.net")}},
+        )
+        listen = {"submission": [f"127.0.0.1:{ports[0]}"], "submissions": [f"127.0.0.1:{ports[1]}"]}
+        postfix = Rendered("--accounts", "virtual", maps=maps, listen=listen, **keys)
+        os.chown(postfix.mail, 65532, 65532)
+        if maps != "texthash":
+            assert (postfix.rendered / f"tls_certificates.{maps}").stat().st_mode & 0o77 == 0, "it holds a private key"
+
+        def connect(name="mx.example.org", wrapped=False):
+            context = ssl.create_default_context(cafile=str(tls / f"{name}.pem"))
+            if wrapped:
+                client = smtplib.SMTP_SSL(host=None, timeout=20, context=context)
+                client._host = name
+                client.connect("127.0.0.1", ports[1])
+            else:
+                client = smtplib.SMTP(timeout=20)
+                client.connect("127.0.0.1", ports[0])
+                client._host = name
+                client.ehlo()
+                assert not client.has_extn("auth"), "no password in the clear"
+                assert client.mail("games@example.org")[0] == 530
+                client.starttls(context=context)
+            client.ehlo()
+            return client
+
+        with postfix:
+            dovecot = start_dovecot(postfix)
+            try:
+                for client in (connect(), connect("mail.example.net"), connect(wrapped=True), connect("mail.example.net", wrapped=True)):
+                    with client:
+                        assert client.has_extn("auth")
+                        client.mail("stranger@elsewhere.example")
+                        assert client.rcpt("games@example.org")[0] == 554, "nobody without a login, not even from a network of ours"
+                with connect() as client:
+                    for user, password in (("games", "wrong"), ("uucp", ""), ("uucp", "HASH"), ("nobody", "correct horse")):
+                        try:
+                            client.login(user, password)
+                            assert False, (user, password)
+                        except smtplib.SMTPAuthenticationError:
+                            pass
+                        client.ehlo()
+                for user, password, allowed, refused in (
+                    ("games", "correct horse", ["games@example.org", "games+x@example.net", "postmaster@example.org", "office@elsewhere.example", ""],
+                     ["news@example.org", "everyone@example.org", "someone@elsewhere.example", "anything@shop.example"]),
+                    ("NEWS", "U*U", ["news@example.net"], ["games@example.org", "office@elsewhere.example"]),
+                ):
+                    with connect() as client:
+                        client.login(user, password)
+                        for sender in allowed + refused:
+                            client.rset()
+                            client.mail(sender)
+                            code, text = client.rcpt("uucp@example.org")
+                            assert code == (250 if sender in allowed else 553), (user, sender, code, text)
+                with connect(wrapped=True) as client:
+                    client.login("games", "correct horse")
+                    client.sendmail("games@example.org", ["news@example.org"], message("submitted"))
+                postfix.wait_queue_empty()
+                assert [letter["Subject"] for letter in postfix.letters("news")] == ["submitted"], postfix.log()
+            finally:
+                dovecot.terminate()
+                dovecot.wait(15)
