@@ -1,20 +1,31 @@
 """Ports that are free, and waiting for what is to become true."""
 
+import random
 import socket
 import time
 
 _given = set()
 
 
+# Below the ports that outgoing connections get (from 16000 in gVisor, 32768 in Linux): one of those could take a port
+# between the moment in which it was found free and that in which a server listens.
+PORTS = range(10000, 16000)
+
+
 def free_port():
     """A port of 127.0.0.1 that nobody listens at, given out once."""
     while True:
+        port = random.choice(PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
-            return port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
 
 
 def wait_for(condition, timeout=15, what=None, every=0.02):

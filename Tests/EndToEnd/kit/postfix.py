@@ -66,13 +66,19 @@ class Postfix:
         assert done.returncode == 0 and "warning" not in done.out, done.out
         return {name: value.strip() for name, _, value in (line.partition(" =") for line in done.out.splitlines())}
 
+    def setting(self, name):
+        return run("postconf", "-c", self.configuration, "-h", name).out.strip()
+
     def start(self):
         """Returns when it listens. It ends with the thread that started it: a killed case leaves no Postfix behind."""
         done = run("postfix", "-c", self.configuration, "check")
         assert done.returncode == 0, f"postfix check: {done.returncode}\n{done.out}\n{self.log()}"
+        # The master itself and not `postfix start-fg`, whose shell would be all that a signal reaches. It leads a session of
+        # its own, since it ends its daemons as one group.
+        master = pathlib.Path(self.setting("daemon_directory")) / "master"
         with open(self.directory / "errors", "ab") as errors:
-            self.process = subprocess.Popen(["postfix", "-c", str(self.configuration), "start-fg"], stdin=subprocess.DEVNULL,
-                                            stdout=errors, stderr=errors, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen([master, "-c", str(self.configuration), "-d"], stdin=subprocess.DEVNULL, stdout=errors,
+                                            stderr=errors, preexec_fn=die_with_parent, start_new_session=True)
         wait_for(self.is_listening, 20, "Postfix's port", every=0.05)
         return self
 
