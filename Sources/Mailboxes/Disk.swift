@@ -91,6 +91,8 @@ package protocol Disk: Sendable {
     func read(_ file: Descriptor, into buffer: UnsafeMutableRawBufferPointer, offset: Int?) throws(DiskError) -> Int
     func seekToEnd(_ file: Descriptor) throws(DiskError)
     func truncate(_ file: Descriptor, to size: Int) throws(DiskError)
+    /// Gives a file the permissions of another, and its owner as far as this process may.
+    func copyAccess(from file: Descriptor, to other: Descriptor) throws(DiskError)
 
     /// fsync(2).
     func sync(_ file: Descriptor) throws(DiskError)

@@ -20,21 +20,17 @@ package struct MboxStore: Sendable {
         guard let location = copies.first?.location else { return [] }
         return turns.take(location.path) {
             do throws(MailboxError) {
-                let base = try openBase(location, disk)
-                defer { disk.close(base) }
-                let lock = try DotLock(for: location.user, in: base, disk: disk)
-                defer { lock.release() }
-                return try append(copies, location, base)
+                let box = try LockedMbox(location, .extending, disk: disk)
+                defer { box.release() }
+                return try append(copies, location, box)
             } catch {
                 return copies.map { _ in error }
             }
         }
     }
 
-    private func append(_ copies: [MailboxCopy], _ location: MailboxLocation, _ base: Descriptor) throws(MailboxError) -> [MailboxError?] {
-        let file = try open(location, base)
-        defer { disk.close(file) }
-        try lock(file)
+    private func append(_ copies: [MailboxCopy], _ location: MailboxLocation, _ box: LockedMbox) throws(MailboxError) -> [MailboxError?] {
+        let file = box.file
         let start = try onDisk { () throws(DiskError) in try disk.status(of: file).size }
         var separator = try onDisk { () throws(DiskError) in
             try disk.seekToEnd(file)
@@ -56,39 +52,9 @@ package struct MboxStore: Sendable {
                 if case .disk = error { break }
             }
         }
-        if end > start { results = makeDurable(file, base, isNew: start == 0, start, results) }
+        if end > start { results = makeDurable(file, box.base, isNew: start == 0, start, results) }
         while results.count < copies.count { results.append(results.last ?? nil) }
         return results
-    }
-
-    private func open(_ location: MailboxLocation, _ base: Descriptor) throws(MailboxError) -> Descriptor {
-        do {
-            let file = try disk.open(location.user, at: base, .extending)
-            do {
-                guard try disk.status(of: file).kind == .file else {
-                    disk.close(file)
-                    throw MailboxError.wrongKind
-                }
-                return file
-            } catch let error as DiskError {
-                disk.close(file)
-                throw error
-            }
-        } catch let error as DiskError {
-            throw error.isWrongKind ? .wrongKind : .disk(error)
-        } catch let error as MailboxError {
-            throw error
-        } catch {
-            fatalError("unreachable: only these two are thrown above")
-        }
-    }
-
-    private func lock(_ file: Descriptor) throws(MailboxError) {
-        for attempt in 1... {
-            if try onDisk({ () throws(DiskError) in try disk.lock(file) }) { return }
-            if attempt == LockPatience.attempts { throw .locked(.fileLock) }
-            disk.pause(LockPatience.pause)
-        }
     }
 
     /// What is missing of the empty line before the next `From `.

@@ -97,6 +97,14 @@ package struct SystemDisk: Disk {
         _ = try check("ftruncate") { ftruncate(file.number, size) }
     }
 
+    package func copyAccess(from file: Descriptor, to other: Descriptor) throws(DiskError) {
+        var source = stat()
+        _ = try check("fstat") { fstat(file.number, &source) }
+        // Only root may give a file away; else it is this process's own, as the old one most likely was.
+        _ = fchown(other.number, source.st_uid, source.st_gid)
+        _ = try check("fchmod") { fchmod(other.number, source.st_mode & 0o7777) }
+    }
+
     package func sync(_ file: Descriptor) throws(DiskError) {
         _ = try check("fsync") { fsync(file.number) }
     }
@@ -170,6 +178,7 @@ extension FileStatus {
 
 extension DiskError {
     package var isMissing: Bool { code == ENOENT }
+    package var isNotPermitted: Bool { code == EACCES || code == EPERM || code == EROFS }
     package var isPresentAlready: Bool { code == EEXIST }
     /// A directory where a file was expected, or the reverse.
     package var isWrongKind: Bool { code == ENOTDIR || code == EISDIR }

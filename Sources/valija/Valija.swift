@@ -14,6 +14,7 @@ enum Program {
         case "postsuper": exit(Postsuper.run(Array(arguments.dropFirst())).rawValue)
         case "postcat": exit(Postcat.run(Array(arguments.dropFirst())).rawValue)
         case "newaliases": exit(Sendmail.run(["-bi"]).rawValue)
+        case "mail", "mailx": exit(Mail.run(Array(arguments.dropFirst())).rawValue)
         case "postconf": exit(Postconf.run(Array(arguments.dropFirst())).rawValue)
         case "postmap": exit(Postmap.run(Array(arguments.dropFirst()), as: .postmap).rawValue)
         case "postalias": exit(Postmap.run(Array(arguments.dropFirst()), as: .postalias).rawValue)

@@ -187,6 +187,11 @@ final class FaultyDisk: Disk {
         state.withLock { state in _ = state.dirty.remove(path) }
     }
 
+    func copyAccess(from file: Descriptor, to other: Descriptor) throws(DiskError) {
+        try begin("fchmod", changes: true)
+        try real.copyAccess(from: file, to: other)
+    }
+
     func lock(_ file: Descriptor) throws(DiskError) -> Bool {
         try begin("fcntl")
         return try real.lock(file)

@@ -10,8 +10,17 @@ import Manifest
 enum Sendmail {
     /// Runs the command and returns its exit code.
     static func run(_ arguments: [String]) -> ExitStatus {
+        do throws(SendmailOptions.UsageError) {
+            return run(try SendmailOptions(arguments))
+        } catch {
+            complain("sendmail: \(error.text)")
+            return .usage
+        }
+    }
+
+    /// - Parameter text: the message; nil: that of standard input.
+    static func run(_ options: SendmailOptions, text: [UInt8]? = nil) -> ExitStatus {
         do {
-            let options = try SendmailOptions(arguments)
             let system = try loadManifest(nil)
             let directory = system.queue.directory.value
             switch options.mode {
@@ -21,17 +30,16 @@ enum Sendmail {
                 return .ok
             case .initializeAliases: return .ok  // aliases come from the manifest; there is no table to build
             case .smtp: return try relayStandardStreams(to: ApplianceSockets.smtp(directory))
-            case .send: return try send(options, origin: system.origin.value, hostname: system.hostname.value, directory)
+            case .send: return try send(text, options, origin: system.origin.value, hostname: system.hostname.value, directory)
             }
-        } catch let error as SendmailOptions.UsageError {
-            complain("sendmail: \(error.text)")
-            return .usage
         } catch {
             return report(error, as: "sendmail")
         }
     }
 
-    private static func send(_ options: SendmailOptions, origin: Domain, hostname: Domain, _ directory: String) throws -> ExitStatus {
+    private static func send(
+        _ text: [UInt8]?, _ options: SendmailOptions, origin: Domain, hostname: Domain, _ directory: String
+    ) throws -> ExitStatus {
         var recipients: [Address] = []
         for argument in options.recipients {
             let (addresses, flaws) = AddressList.parse(argument)
@@ -50,7 +58,7 @@ enum Sendmail {
             complain("sendmail: \(options.sender ?? ""): not a mail address")
             return .usage
         }
-        var submission = Submission(try readAll(0), dotEnds: !options.ignoresDots)
+        var submission = Submission(try text ?? readAll(0), dotEnds: !options.ignoresDots)
         if options.readsRecipients {
             let (addresses, flaws) = submission.headerRecipients()
             for flaw in flaws { complain("sendmail: \(flaw): not a mail address") }

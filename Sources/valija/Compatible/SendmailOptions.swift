@@ -28,6 +28,9 @@ struct SendmailOptions: Equatable {
 
     struct UsageError: Error, Equatable { let text: String }
 
+    /// As without arguments.
+    init() {}
+
     init(_ arguments: [String]) throws(UsageError) {
         var rest = arguments[...]
         while let argument = rest.popFirst() {
