@@ -109,7 +109,7 @@ let package = Package(
         tests("Accounts", ["Accounts", "MailSyntax", nioPosix]),
         tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "Policy", "SMTPServer", "Telemetry", nioCore, nioPosix]),
         tests("Architecture", []),
-        tests("Command", ["valija", "Manifest", "PostfixFiles", "LMDB", "MailSyntax"]),
+        tests("Command", ["valija", "Mailboxes", "Manifest", "PostfixFiles", "LMDB", "MailSyntax"]),
         tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
         tests("LMDB", ["LMDB"]),

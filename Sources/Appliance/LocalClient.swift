@@ -1,7 +1,7 @@
 // How a command speaks to a running appliance on the same host: blocking, with plain sockets. HTTP/1.0 for health and control,
 // or the raw socket for SMTP.
 
-internal import Glibc
+package import Glibc
 package import MailSyntax
 
 /// Why the appliance could not be asked.
@@ -51,6 +51,14 @@ package struct LocalConnection: ~Copyable {
         let advice = code == EACCES || code == EPERM ? "; only the user that runs it may ask" : "; is 'valija serve' running?"
         let kind: LocalClientError.Kind = code == EACCES || code == EPERM ? .notPermitted : .notRunning
         throw LocalClientError(kind: kind, description: "no appliance answers at \(name): \(String(cString: strerror(code)))\(advice)")
+    }
+
+    /// The process that listens at a Unix socket (unix(7), SO_PEERCRED), as this one knows it; nil: it cannot be seen from here.
+    package var peer: pid_t? {
+        var credentials: [Int32] = [0, 0, 0]  // struct ucred: process, user, group
+        var length = socklen_t(12)
+        guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0, credentials[0] > 0 else { return nil }
+        return credentials[0]
     }
 
     /// Gives up when the peer is silent for that long.

@@ -16,6 +16,7 @@ enum Program {
         case "newaliases": exit(Sendmail.run(["-bi"]).rawValue)
         case "mail", "mailx": exit(Mail.run(Array(arguments.dropFirst())).rawValue)
         case "postconf": exit(Postconf.run(Array(arguments.dropFirst())).rawValue)
+        case "postfix": exit(PostfixControl.run(Array(arguments.dropFirst())).rawValue)
         case "postmap": exit(Postmap.run(Array(arguments.dropFirst()), as: .postmap).rawValue)
         case "postalias": exit(Postmap.run(Array(arguments.dropFirst()), as: .postalias).rawValue)
         default: await Valija.main()

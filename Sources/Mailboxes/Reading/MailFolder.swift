@@ -20,6 +20,11 @@ package struct FolderMessage: Hashable, Sendable {
     package var lines: Int
     package var octets: Int
     package var state: ReadingState
+
+    package init(sender: String, date: String, from: String?, subject: String?, lines: Int, octets: Int, state: ReadingState) {
+        (self.sender, self.date, self.from, self.subject) = (sender, date, from, subject)
+        (self.lines, self.octets, self.state) = (lines, octets, state)
+    }
 }
 
 package enum FolderError: Error, Hashable, Sendable {
