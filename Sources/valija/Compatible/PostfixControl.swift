@@ -3,6 +3,7 @@
 
 import Appliance
 import Glibc
+import MailQueue
 import Manifest
 
 enum PostfixControl {
@@ -66,7 +67,7 @@ enum PostfixControl {
         case ("flush", nil):
             complain("postqueue: fatal: Cannot flush mail queue - mail system is down")
             return .unavailable
-        case ("flush", _): return try flushQueue(directory, nil)
+        case ("flush", _): _ = try changeQueue(directory, .flush, "")
         case ("stop", let process?): return stop(process, atOnce: false, directory)
         case ("abort", let process?): return stop(process, atOnce: true, directory)
         default:

@@ -71,7 +71,8 @@ struct MailSession {
     private func list(_ page: Int) {
         let start = page * MailSession.pageSize
         if deleted.count == states.count { say("No applicable messages") }
-        for index in states.indices.dropFirst(start).prefix(MailSession.pageSize) where !deleted.contains(index) { say(line(index, current: current)) }
+        let shown = states.indices.dropFirst(start).filter { !deleted.contains($0) }.prefix(MailSession.pageSize)
+        for index in shown { say(line(index, current: current)) }
     }
 
     ///     >N  1 sender@example.n   Tue Nov 24 13:01   15/327   a subject
