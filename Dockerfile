@@ -9,9 +9,8 @@ RUN scripts/build static
 # Fresh named volumes take over the owner of the directory that they cover, so both exist here and are the user's.
 RUN mkdir -p /image/usr/bin /image/usr/sbin /image/var/mail /image/var/spool/valija \
  && cp .build-static/release/valija /image/usr/bin/valija \
- && ln -s valija /image/usr/bin/mailq \
- && ln -s valija /image/usr/bin/newaliases \
- && for name in sendmail postqueue postsuper postcat; do ln -s ../bin/valija /image/usr/sbin/$name; done
+ && for name in mailq newaliases mail mailx; do ln -s valija /image/usr/bin/$name; done \
+ && for name in sendmail postqueue postsuper postcat postconf postfix postmap postalias; do ln -s ../bin/valija /image/usr/sbin/$name; done
 
 FROM scratch
 COPY --from=build /image/usr /usr

@@ -27,7 +27,7 @@ extension CommandOptions {
     func queueDirectory() throws -> String { try loadManifest(value("c").map(manifestBehind)).queue.directory.value }
 }
 
-private func manifestBehind(_ path: String) -> String {
+func manifestBehind(_ path: String) -> String {
     var status = stat()
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR ? "\(path)/mail.yaml" : path
 }

@@ -47,7 +47,7 @@ enum Postconf {
         do {
             let answer = try PostconfListing.answer(
                 request, main: MainSettings(main, name: "\(place)/main.cf"), master: MasterEntries(master, name: "\(place)/master.cf"), directory: place,
-                settings: directory == nil ? [:] : ["config_directory": place], host: .init(name: name, processID: getpid()))
+                settings: place == defaultDirectory ? [:] : ["config_directory": place], host: .init(name: name, processID: getpid()))
             write(Array(answer.lines.joined().utf8), to: 1)
             for warning in answer.warnings { complain("postconf: warning: \(warning)") }
         } catch let flaw as MainSettings.Flaw {
@@ -57,19 +57,23 @@ enum Postconf {
         }
     }
 
+    /// Postfix's own, in which the rendered files would be.
+    private static let defaultDirectory = "/etc/postfix"
+
     /// The texts of main.cf and master.cf, and the directory that they are in, or would be.
     private static func configuration(_ directory: String?) throws -> (main: [UInt8], master: [UInt8], place: String) {
-        if let directory, access("\(directory)/main.cf", F_OK) == 0 || access("\(directory)/mail.yaml", F_OK) != 0 {
+        let manifest = directory.map(manifestBehind)
+        if let directory, access("\(directory)/main.cf", F_OK) == 0 || access(manifest!, F_OK) != 0 {
             do {
                 return (try readFile("\(directory)/main.cf"), try readFile("\(directory)/master.cf"), directory)
             } catch let error as CommandError {
                 throw CommandError(status: .failure, text: "open \(error.text)")
             }
         }
-        let system = try loadManifest(directory.map { "\($0)/mail.yaml" })
+        let system = try loadManifest(manifest)
         let files = Rendering(system).files
         func text(_ name: String) -> [UInt8] { files.first { $0.name == name }.map { Array($0.content.utf8) } ?? [] }
-        return (text("main.cf"), text("master.cf"), "/etc/postfix")
+        return (text("main.cf"), text("master.cf"), defaultDirectory)
     }
 
     /// Where what was to be edited stands.

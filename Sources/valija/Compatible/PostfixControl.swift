@@ -20,7 +20,7 @@ enum PostfixControl {
                 complain("postfix: fatal: usage: postfix [-c config_dir] [-Dv] command")
                 return .failure
             }
-            return try perform(command, manifest: options.value("c"))
+            return try perform(command, manifest: options.value("c").map(manifestBehind))
         } catch let error as CommandOptions.UsageError {
             complain("postfix: \(error.text)\npostfix: fatal: usage: postfix [-c config_dir] [-Dv] command")
         } catch let error as CommandError {

@@ -209,6 +209,10 @@ local unix - n n - - local
 """})
     for request in REQUESTS:
         compare(here, request)
+    manifest = SCRATCH / "as-c"
+    manifest.mkdir()
+    (manifest / "mail.yaml").write_text(EXAMPLES[0].read_text())
+    assert ours("postconf", "-c", manifest, "-n") == ours("postconf", "-c", manifest / "mail.yaml", "-n") and ours("postconf", "-c", manifest, "-h", "myhostname")[0] == 0
     assert ours("postconf", "-c", SCRATCH / "nowhere")[0] == apart("postconf", "-c", SCRATCH / "nowhere")[0] == 1
 
 
@@ -434,6 +438,27 @@ def _():
         assert 90 in states, states
         server.send(message("after"), ["alice@example.org"])
         wait_for(lambda: server.letters("alice")[-1]["Subject"] == "after", what="the next delivery")
+
+
+# The document
+
+@test("what docs/commands.md shows of postconf, postmap and mail is what happens", limit=90)
+def _():
+    sections = (ROOT / "docs/commands.md").read_text().split("\n## ")
+    shown = [block for section in sections if section.startswith(("Parameters", "Tables", "Mail:")) for block in re.findall(r"```console\n(.*?)```", section, re.S)]
+    assert len(shown) == 4, shown
+    with Server(limits={"message_size": "20MB", "recipients_per_message": 100, "mailbox_size": "50MB"}) as server:
+        here = folder("shown", virtual="sales@example.org alice@example.org\n", aliases="postmaster: alice\n", box=box())
+        for name in ("postconf", "postmap", "postalias", "mail"):
+            ours(name, "--help")
+        environment = dict(server.environment, PATH=f"{SCRATCH / 'bin'}:{os.environ['PATH']}", USER="alice")
+        for block in shown[:3]:
+            for command, want in re.findall(r"^\$ (.*)\n((?:[^$\n].*\n)*)", block, re.M):
+                done = run("bash", "-c", command, cwd=here, env=environment)
+                assert done.returncode == 0 and done.out == want, f"{command}\n got {done.out}\nwant {want}"
+        assert server.wait_mail("alice", 1)[0]["Subject"] == server.wait_mail("bob", 1)[0]["Subject"] == "disk space"
+        done = run("bash", "-c", re.search(r"^\$ (.*)\n", shown[3]).group(1), cwd=here, env=environment)
+        assert done.returncode == 0 and "line one of 1" in done.out and "letter 2" not in (here / "box").read_text(), done.out
 
 
 @test("each command explains itself")
