@@ -13,19 +13,6 @@ package enum EncodedWord {
             if words[words.count - 1].count + octets.count > octetsPerWord { words.append([]) }
             words[words.count - 1] += octets
         }
-        return words.map { "=?UTF-8?B?\(base64($0))?=" }.joined(separator: "\n ")
-    }
-
-    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-
-    /// RFC 4648 §4.
-    static func base64(_ octets: [UInt8]) -> String {
-        var text = ""
-        for start in stride(from: 0, to: octets.count, by: 3) {
-            let group = octets[start..<min(start + 3, octets.count)]
-            let bits = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
-            for index in 0..<4 { text.append(index <= group.count ? alphabet[bits >> (18 - 6 * index) & 63] : "=") }
-        }
-        return text
+        return words.map { "=?UTF-8?B?\(Base64.encode($0))?=" }.joined(separator: "\n ")
     }
 }

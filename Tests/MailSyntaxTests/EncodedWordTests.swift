@@ -15,6 +15,3 @@ func encodedWords(text: String, want: String) {
     #expect(got == want)
     #expect(got.split(separator: "\n").allSatisfy { $0.count <= 76 })
 }
-
-@Test("base64 is that of RFC 4648 §10", arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")])
-func base64(text: String, want: String) { #expect(EncodedWord.base64(Array(text.utf8)) == want) }
