@@ -1,6 +1,7 @@
 // `postconf`: the parameters and services of Postfix that the manifest in force renders to, as Postfix's postconf prints them.
 // `-c DIR` reads the main.cf and master.cf of a directory instead. Nothing is edited: the manifest is what there is to edit.
 
+import Appliance
 import Glibc
 import Manifest
 import PostfixFiles
@@ -70,10 +71,29 @@ enum Postconf {
                 throw CommandError(status: .failure, text: "open \(error.text)")
             }
         }
-        let system = try loadManifest(manifest)
+        let system = try manifest == nil ? manifestInForce() : loadManifest(manifest)
         let files = Rendering(system).files
         func text(_ name: String) -> [UInt8] { files.first { $0.name == name }.map { Array($0.content.utf8) } ?? [] }
         return (text("main.cf"), text("master.cf"), defaultDirectory)
+    }
+
+    /// What the running appliance goes by, which the file may have left behind; where none runs, the file.
+    private static func manifestInForce() throws -> MailSystem {
+        var answer: [UInt8] = []
+        var status = 0
+        do {
+            let connection = try LocalConnection(unixSocket: ApplianceSockets.control(try applianceDirectory(nil)))
+            connection.setTimeout(seconds: 10)
+            status = try connection.request("GET", "/manifest") { answer += $1 }
+        } catch let error as LocalClientError where error.kind != .broken {
+            return try loadManifest(nil)
+        }
+        // Its name, since when, an empty line, its text.
+        let parts = answer.split(separator: UInt8(ascii: "\n"), maxSplits: 3, omittingEmptySubsequences: false)
+        guard status == 200, parts.count == 4, let system = ManifestReader.read(text: Array(parts[3]), file: String(decoding: parts[0], as: UTF8.self)).system else {
+            throw CommandError(status: .failure, text: "the appliance does not say what manifest is in force")
+        }
+        return system
     }
 
     /// Where what was to be edited stands.

@@ -7,7 +7,7 @@ import MailQueue
 import Manifest
 
 enum PostfixControl {
-    private static let commands = ["start", "start-fg", "stop", "abort", "flush", "check", "status"]
+    private static let commands = ["start", "start-fg", "stop", "reload", "abort", "flush", "check", "status"]
 
     static func run(_ arguments: [String]) -> ExitStatus {
         if arguments == ["--help"] {
@@ -37,6 +37,7 @@ enum PostfixControl {
           status    exit 0 and the process id if the appliance runs, else 1
           stop      stops it as SIGTERM does: what is under way may end, mail that was accepted stays in the queue
           abort     stops it at once
+          reload    has it load its manifest again
           flush     tries deferred mail now
           check     checks the manifest; silent if it is valid
           start     says how it is started; start-fg runs it here
@@ -51,8 +52,13 @@ enum PostfixControl {
             return .failure
         default: break
         }
-        let directory = try loadManifest(manifest).queue.directory.value
-        let process = try running(directory)
+        let directory: String?
+        do {
+            directory = try applianceDirectory(manifest)
+        } catch let error as LocalClientError where error.kind == .notRunning {
+            directory = nil
+        }
+        let process = try directory.flatMap(running)
         switch (command, process) {
         case ("status", let process?): say("the Postfix mail system is running: PID: \(process)")
         case ("status", nil):
@@ -67,9 +73,12 @@ enum PostfixControl {
         case ("flush", nil):
             complain("postqueue: fatal: Cannot flush mail queue - mail system is down")
             return .unavailable
-        case ("flush", _): _ = try changeQueue(directory, .flush, "")
-        case ("stop", let process?): return stop(process, atOnce: false, directory)
-        case ("abort", let process?): return stop(process, atOnce: true, directory)
+        case ("flush", _): _ = try changeQueue(directory!, .flush, "")
+        case ("reload", _?):
+            say("refreshing the Postfix mail system")
+            return reloadAppliance(manifest, as: "postfix")
+        case ("stop", let process?): return stop(process, atOnce: false)
+        case ("abort", let process?): return stop(process, atOnce: true)
         default:
             fatal("the Postfix mail system is not running")
             return .failure
@@ -114,7 +123,7 @@ enum PostfixControl {
     /// from inside: then it ends in its own time.
     private static let graceOfAbort = 500
 
-    private static func stop(_ process: pid_t, atOnce: Bool, _ directory: String) -> ExitStatus {
+    private static func stop(_ process: pid_t, atOnce: Bool) -> ExitStatus {
         say(atOnce ? "aborting the Postfix mail system" : "stopping the Postfix mail system")
         guard kill(process, SIGTERM) == 0 else {
             fatal("cannot stop process \(process): \(String(cString: strerror(errno)))")

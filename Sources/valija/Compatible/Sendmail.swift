@@ -20,6 +20,8 @@ enum Sendmail {
 
     /// - Parameter text: the message; nil: that of standard input.
     static func run(_ options: SendmailOptions, text: [UInt8]? = nil) -> ExitStatus {
+        // Needs no valid manifest: one that is not is what it has to tell of.
+        if options.mode == .initializeAliases { return Newaliases.run() }
         do {
             let system = try loadManifest(nil)
             let directory = system.queue.directory.value
@@ -28,7 +30,7 @@ enum Sendmail {
             case .flushQueue:
                 _ = try options.flushedID.map { try changeQueue(directory, .flush, ids: [queueID($0)]) } ?? changeQueue(directory, .flush, "")
                 return .ok
-            case .initializeAliases: return .ok  // aliases come from the manifest; there is no table to build
+            case .initializeAliases: return Newaliases.run()
             case .smtp: return try relayStandardStreams(to: ApplianceSockets.smtp(directory))
             case .send: return try send(text, options, origin: system.origin.value, hostname: system.hostname.value, directory)
             }

@@ -99,7 +99,7 @@ def _():
         assert not server.letters("carol")
 
 
-@test("newaliases is there and has nothing to do; a manifest that is missing is named")
+@test("newaliases is there and says nothing; a manifest that is missing is named")
 def _():
     with Server() as server:
         done = server.called("newaliases")

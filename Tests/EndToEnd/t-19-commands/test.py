@@ -242,7 +242,7 @@ def control(server, *arguments):
 @test("postfix status, start, stop, abort, flush, reload, check: words and exit codes are Postfix's")
 def _():
     server = Server(start=False)
-    down = {"status": "the Postfix mail system is not running", "stop": "fatal: the Postfix mail system is not running", "abort": "fatal: the Postfix mail system is not running"}
+    down = {"reload": "fatal: the Postfix mail system is not running", "status": "the Postfix mail system is not running", "stop": "fatal: the Postfix mail system is not running", "abort": "fatal: the Postfix mail system is not running"}
     for command, words in down.items():
         assert control(server, command) == (1, "", f"postfix/postfix-script: {words}\n"), control(server, command)
     assert control(server, "flush") == (69, "", "postqueue: fatal: Cannot flush mail queue - mail system is down\n")
@@ -254,6 +254,8 @@ def _():
         assert control(server, "status") == (0, "", f"postfix/postfix-script: the Postfix mail system is running: PID: {server.process.pid}\n")
         assert control(server, "start") == (1, "", "postfix/postfix-script: fatal: the Postfix mail system is already running\n")
         assert control(server, "flush") == (0, "", "")
+        code, out, errors = control(server, "reload")
+        assert code == 0 and errors == "postfix/postfix-script: refreshing the Postfix mail system\n" and "is in force" in out, (code, out, errors)
         assert control(server, "stop") == (0, "", "postfix/postfix-script: stopping the Postfix mail system\n")
         assert server.process.wait(5) == 0 and server.events("service.stopped")
     assert control(server, "status")[0] == 1
@@ -276,6 +278,36 @@ def _():
     finally:
         process.terminate()
         assert process.wait(10) == 0
+
+
+@test("newaliases has the server load changed aliases; refused ones are printed, exit 78, and stay out of force; postconf shows what is in force")
+def _():
+    server = Server(start=False)
+    text = server.manifest_path.read_text()
+    broken = text.replace('"postmaster": "alice"', '"postmaster": "nobody"').replace("postmaster: \"alice\"", "postmaster: \"nobody\"")
+    changed = text.replace("postmaster: \"alice\"", "postmaster: \"alice\"\n  info: \"bob\"").replace("hostname: \"mx.example.org\"", "hostname: \"mx2.example.org\"")
+    assert broken != text and changed != text, text
+
+    def newaliases(name="newaliases", *arguments):
+        return ours(name, *arguments, env=server.environment)
+
+    assert newaliases() == (0, "", "")
+    server.manifest_path.write_text(broken)
+    code, out, errors = newaliases()
+    assert code == 78 and not out and "nobody" in errors, (code, out, errors)
+    server.manifest_path.write_text(text)
+    with server.start():
+        assert newaliases() == (0, "", "")
+        server.manifest_path.write_text(broken)
+        code, out, errors = newaliases("sendmail", "-bi")
+        assert code == 78 and not out and "nobody" in errors, (code, out, errors)
+        assert control(server, "reload")[0] == 1 and control(server, "status")[0] == 0
+        server.manifest_path.write_text(changed)
+        assert ours("postconf", "-h", "myhostname", env=server.environment) == (0, "mx.example.org\n", "")
+        assert newaliases() == (0, "", "")
+        assert ours("postconf", "-h", "myhostname", env=server.environment) == (0, "mx2.example.org\n", "")
+        server.send(message("to info"), ["info@example.org"])
+        server.wait_mail("bob", 1)
 
 
 # mail: sending
