@@ -39,13 +39,18 @@ package enum ManifestReader {
         guard let root = composition.root, let system = ManifestSchema.root.read(root, &findings), composition.isWhole else {
             return ReadResult(system: nil, diagnostics: findings.inOrder())
         }
+        judge(system, &findings)
+        return ReadResult(system: findings.hasErrors ? nil : system, diagnostics: findings.inOrder())
+    }
+
+    /// The third phase: values against each other.
+    static func judge(_ system: MailSystem, _ findings: inout Findings) {
         let book = AddressBook(system)
         let links = findings.knowsAllNames ? LinkCheck.run(book, &findings) : nil
         if links != nil { TestCheck.run(system, book, &findings) }
         SystemCheck.run(system, book, &findings)
         SecretCheck.run(system, &findings)
         if let links, !findings.hasErrors { ReachCheck.run(book, links, &findings) }
-        return ReadResult(system: findings.hasErrors ? nil : system, diagnostics: findings.inOrder())
     }
 }
 

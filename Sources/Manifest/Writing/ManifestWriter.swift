@@ -1,0 +1,174 @@
+// A `MailSystem` as the text of a manifest: what the reader reads back to the same system. Only what differs from the
+// default is written, in the order of the schema, in the style of the examples: lists on one line where they fit,
+// quotes where YAML or a person could take a word for something else. One thing has no text: an alias that leads to a user
+// whose name begins with `|` or `/`, because there that is a command or a file.
+
+internal import MailSyntax
+
+package enum ManifestWriter {
+    /// `heading`: lines of a comment at the top, without their `#`.
+    package static func text(of system: MailSystem, heading: [String] = []) -> String {
+        var page = YAMLPage()
+        for line in heading { page.comment(line) }
+        page.entry("apiVersion", .plain(ManifestSchema.Version.v1.rawValue))
+        page.entry("hostname", .text(system.hostname.value.text))
+        if system.origin.value != system.hostname.value { page.entry("origin", .text(system.origin.value.text)) }
+        page.mapping("domains", of: system.domains.map { ($0.name.value.text, domain($0.kind)) })
+        page.mapping("users", of: system.users.map { ($0.name.value, user($0)) })
+        page.mapping("aliases", of: system.aliases.map { ($0.name.value, targets($0.targets)) })
+        if let character = system.addressExtension.value { page.section("address_extension", .quoted(String(character))) }
+        writeServer(system, to: &page)
+        return page.text
+    }
+
+    /// The keys of the server as a whole, but for those that say what the default says.
+    private static func writeServer(_ system: MailSystem, to page: inout YAMLPage) {
+        let defaults = MailSystem.defaults
+        if system.networks.value != defaults.networks.value { page.section("networks", .list(system.networks.value.map { .text($0.description) })) }
+        if let relayhost = system.relayhost?.value { page.section("relayhost", self.relayhost(relayhost)) }
+        page.section("tls", tls(system.tls, defaults.tls))
+        page.section("limits", limits(system.limits, defaults.limits))
+        let (mailboxes, noMailboxes) = (system.mailboxes, defaults.mailboxes)
+        page.section("mailboxes", .mapping([
+            ("format", unless(mailboxes.format.value, noMailboxes.format.value) { .text($0.rawValue) }),
+            ("directory", unless(mailboxes.directory.value, noMailboxes.directory.value) { .text($0) }),
+        ]))
+        let (listen, noListen) = (system.listen, defaults.listen)
+        page.section("listen", .mapping([
+            ("smtp", unless(listen.smtp.value, noListen.smtp.value, endpoints)),
+            ("submission", unless(listen.submission.value, noListen.submission.value, endpoints)),
+            ("submissions", unless(listen.submissions.value, noListen.submissions.value, endpoints)),
+            ("health", unless(listen.health.value, noListen.health.value, endpoints)),
+        ]))
+        page.section("queue", queue(system.queue, defaults.queue))
+        let (logging, noLogging) = (system.logging, defaults.logging)
+        page.section("logging", .mapping([
+            ("level", unless(logging.level.value, noLogging.level.value) { .text($0.rawValue) }),
+            ("format", unless(logging.format.value, noLogging.format.value) { .text($0.rawValue) }),
+        ]))
+    }
+
+    private static func domain(_ kind: MailSystem.MailDomain.Kind) -> YAMLItem {
+        switch kind {
+        case .local: return .mapping([])
+        case .virtual(let addresses, let catchAll):
+            let entries = (addresses + [catchAll].compactMap { $0 }).map { ($0.localPart.value, Optional(targets($0.targets))) }
+            return .mapping([("kind", .plain("virtual")), ("addresses", .mapping(entries))])
+        case .relay(let via, let recipients):
+            return .mapping([
+                ("kind", .plain("relay")), ("via", via.map { .text(hop($0.value)) }),
+                ("recipients", recipients.map { .list($0.map { .text($0.value) }) }),
+            ])
+        }
+    }
+
+    private static func user(_ user: MailSystem.User) -> YAMLItem {
+        .mapping([
+            ("name", user.fullName.map { .text($0) }),
+            ("password", user.password.map { secret($0.value) }),
+            ("quota", user.quota.map { .plain(size($0.value)) }),
+            ("send_as", user.sendAs.isEmpty ? nil : .list(user.sendAs.map { .text($0.value.description) })),
+            ("forward", user.forward.isEmpty ? nil : .list(user.forward.map { target($0.value) })),
+            ("keep_copy", user.keepCopy ? .plain("true") : nil),
+            ("mailbox", user.format.map { .mapping([("format", .text($0.value.rawValue))]) }),
+        ])
+    }
+
+    private static func targets(_ targets: [Located<MailSystem.Target>]) -> YAMLItem {
+        targets.count == 1 ? target(targets[0].value) : .list(targets.map { target($0.value) })
+    }
+
+    private static func target(_ target: MailSystem.Target) -> YAMLItem {
+        switch target {
+        case .name(let name): .text(name)
+        case .address(let address): .text(address.description)
+        case .file(let path): .text(path)
+        case .command(let command): .quoted("|\(command)")
+        case .include(let path): .quoted(":include:\(path)")
+        }
+    }
+
+    private static func relayhost(_ relayhost: MailSystem.Relayhost) -> YAMLItem {
+        guard relayhost.username != nil || relayhost.password != nil || relayhost.tls != nil else { return .text(hop(relayhost.hop)) }
+        return .mapping([
+            ("host", .text(hop(relayhost.hop))), ("username", relayhost.username.map { .text($0.value) }),
+            ("password", relayhost.password.map { secret($0.value) }), ("tls", relayhost.tls.map { .text($0.value.rawValue) }),
+        ])
+    }
+
+    private static func tls(_ tls: MailSystem.TLS, _ fallback: MailSystem.TLS) -> YAMLItem {
+        let certificates = tls.certificates.map { domain, certificate in
+            (domain.value.text, Optional(YAMLItem.mapping([("certificate", .text(certificate.chain.value)), ("key", .text(certificate.key.value))])))
+        }
+        return .mapping([
+            ("level", unless(tls.level.value, fallback.level.value) { .text($0.rawValue) }),
+            ("certificate", tls.certificate.map { .text($0.value.chain.value) }), ("key", tls.certificate.map { .text($0.value.key.value) }),
+            ("certificates", certificates.isEmpty ? nil : .mapping(certificates)),
+        ])
+    }
+
+    private static func limits(_ limits: MailSystem.Limits, _ fallback: MailSystem.Limits) -> YAMLItem {
+        func number(_ value: Int) -> YAMLItem { .plain(String(value)) }
+        return .mapping([
+            ("message_size", unless(limits.messageSize.value, fallback.messageSize.value) { .plain(size($0)) }),
+            ("mailbox_size", unless(limits.mailboxSize.value, fallback.mailboxSize.value) { .plain(size($0)) }),
+            ("recipients_per_message", unless(limits.recipientsPerMessage.value, fallback.recipientsPerMessage.value, number)),
+            ("connections_per_client", unless(limits.connectionsPerClient.value, fallback.connectionsPerClient.value, number)),
+            ("connection_rate", limits.connectionRate.map { number($0.value) }),
+            ("message_rate", limits.messageRate.map { number($0.value) }),
+            ("recipient_rate", limits.recipientRate.map { number($0.value) }),
+        ])
+    }
+
+    private static func queue(_ queue: MailSystem.Queue, _ fallback: MailSystem.Queue) -> YAMLItem {
+        func time(_ value: Duration) -> YAMLItem { .plain(duration(value)) }
+        let retry: [(String, YAMLItem?)] = [
+            ("minimum", unless(queue.retryMinimum.value, fallback.retryMinimum.value, time)),
+            ("maximum", unless(queue.retryMaximum.value, fallback.retryMaximum.value, time)),
+        ]
+        return .mapping([
+            ("directory", unless(queue.directory.value, fallback.directory.value) { .text($0) }),
+            ("retry", retry.allSatisfy { $0.1 == nil } ? nil : .mapping(retry)),
+            ("lifetime", unless(queue.lifetime.value, fallback.lifetime.value, time)),
+            ("bounce_lifetime", unless(queue.bounceLifetime.value, fallback.bounceLifetime.value, time)),
+            ("minimum_free", unless(queue.minimumFree.value, fallback.minimumFree.value) { .plain(size($0)) }),
+        ])
+    }
+
+    // MARK: Values
+
+    private static func unless<Value: Equatable>(_ value: Value, _ fallback: Value, _ item: (Value) -> YAMLItem) -> YAMLItem? {
+        value == fallback ? nil : item(value)
+    }
+
+    private static func endpoints(_ endpoints: [Endpoint]) -> YAMLItem { .list(endpoints.map { .quoted($0.description) }) }
+
+    private static func secret(_ secret: Secret) -> YAMLItem {
+        switch secret {
+        case .literal(let text): .quoted(text)
+        case .file(let path): .mapping([("file", .text(path))])
+        case .environment(let name): .mapping([("env", .text(name))])
+        }
+    }
+
+    /// Without the port that everybody expects.
+    private static func hop(_ hop: NextHop) -> String {
+        let text = hop.description
+        return hop.port == NextHop.smtpPort ? String(text.dropLast(3)) : text
+    }
+
+    /// In the largest unit that divides it, binary before decimal; a number of octets that no unit makes shorter stays one.
+    private static func size(_ octets: Int) -> String {
+        let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000)]
+        for (unit, size) in units where octets >= size && octets % size == 0 { return "\(octets / size)\(unit)" }
+        return String(octets)
+    }
+
+    private static func duration(_ duration: Duration) -> String {
+        let seconds = duration.components.seconds
+        for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] as [(String, Int64)] where seconds > 0 && seconds % length == 0 {
+            return "\(seconds / length)\(unit)"
+        }
+        return "\(seconds)s"
+    }
+}
