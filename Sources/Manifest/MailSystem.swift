@@ -68,17 +68,32 @@ package struct MailSystem: Sendable {
             /// Accepted and passed on. `recipients` nil: every address.
             case relay(via: Located<NextHop>?, recipients: [Located<String>]?)
         }
+
+        package init(name: Located<Domain>, kind: Kind) {
+            self.name = name
+            self.kind = kind
+        }
     }
 
     package struct VirtualAddress: Sendable {
         /// The local part as written; `*` for the catch-all.
         package var localPart: Located<String>
         package var targets: [Located<Target>]
+
+        package init(localPart: Located<String>, targets: [Located<Target>]) {
+            self.localPart = localPart
+            self.targets = targets
+        }
     }
 
     package struct Alias: Sendable {
         package var name: Located<String>
         package var targets: [Located<Target>]
+
+        package init(name: Located<String>, targets: [Located<Target>]) {
+            self.name = name
+            self.targets = targets
+        }
     }
 
     /// Where an alias, a virtual address or a `forward` leads.
@@ -108,6 +123,20 @@ package struct MailSystem: Sendable {
         package var keepCopy: Bool
         /// Nil: `mailboxes.format`.
         package var format: Located<MailboxFormat>?
+
+        package init(
+            name: Located<String>, fullName: String? = nil, password: Located<Secret>? = nil, sendAs: [Located<Address>] = [], quota: Located<Int>? = nil,
+            forward: [Located<Target>] = [], keepCopy: Bool = false, format: Located<MailboxFormat>? = nil
+        ) {
+            self.name = name
+            self.fullName = fullName
+            self.password = password
+            self.sendAs = sendAs
+            self.quota = quota
+            self.forward = forward
+            self.keepCopy = keepCopy
+            self.format = format
+        }
     }
 
     /// The server that gets all mail to the outside, and how to log in there.
@@ -142,6 +171,11 @@ package struct MailSystem: Sendable {
         /// The certificate and those that lead from it to a root, in this order.
         package var chain: Located<String>
         package var key: Located<String>
+
+        package init(chain: Located<String>, key: Located<String>) {
+            self.chain = chain
+            self.key = key
+        }
     }
 
     package enum MailboxFormat: String, CaseIterable, Sendable { case maildir, mbox }

@@ -80,11 +80,8 @@ package enum ManifestWriter {
 
     private static func target(_ target: MailSystem.Target) -> YAMLItem {
         switch target {
-        case .name(let name): .text(name)
-        case .address(let address): .text(address.description)
-        case .file(let path): .text(path)
-        case .command(let command): .quoted("|\(command)")
-        case .include(let path): .quoted(":include:\(path)")
+        case .name, .address, .file: .text(target.word)
+        case .command, .include: .quoted(target.word)
         }
     }
 
@@ -170,5 +167,20 @@ package enum ManifestWriter {
             return "\(seconds / length)\(unit)"
         }
         return "\(seconds)s"
+    }
+}
+
+extension MailSystem.Target {
+    /// As a manifest has it. An address that begins as a file or a command does is told from them by its quotes.
+    package var word: String {
+        switch self {
+        case .name(let name): return name
+        case .file(let path): return path
+        case .command(let command): return "|\(command)"
+        case .include(let path): return ":include:\(path)"
+        case .address(let address):
+            let text = address.description
+            return text.hasPrefix("/") || text.hasPrefix("|") ? "\"\(address.localPart)\"@\(address.domain)" : text
+        }
     }
 }
