@@ -18,7 +18,27 @@ package enum ManifestWriter {
         page.mapping("aliases", of: system.aliases.map { ($0.name.value, targets($0.targets)) })
         if let character = system.addressExtension.value { page.section("address_extension", .quoted(String(character))) }
         writeServer(system, to: &page)
+        if !system.tests.isEmpty { page.section("tests", .list(system.tests.map(test))) }
         return page.text
+    }
+
+    private static func test(_ test: MailSystem.Test) -> YAMLItem {
+        func bare(_ address: BareAddress) -> YAMLItem {
+            let name = Address(localPart: address.localPart, domain: Domain(valid: "localhost")).quotedLocalPart
+            return .text(address.domain.map { "\(name)@\($0)" } ?? name)
+        }
+        var entries: [(key: String, value: YAMLItem?)] = [
+            ("client", test.client.map { .text($0.value.description) }), ("login", test.login.map { .text($0.value) }),
+            ("from", test.sender.map { sender in sender.value.map(bare) ?? .quoted("<>") }), ("rcpt", test.recipient.map { bare($0.value) }),
+        ]
+        switch test.expectation.value {
+        case .reaches(let targets): entries.append(("reaches", self.targets(targets)))
+        case .via(let hop): entries.append(("via", .text(self.hop(hop))))
+        case .refused(.anyhow): entries.append(("refused", .plain("true")))
+        case .refused(.code(let code)): entries.append(("refused", .plain(String(code))))
+        case .refused(.enhanced(let code)): entries.append(("refused", .plain(code.description)))
+        }
+        return .mapping(entries)
     }
 
     /// The keys of the server as a whole, but for those that say what the default says.
