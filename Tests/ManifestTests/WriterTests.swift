@@ -33,9 +33,10 @@ func scalars(text: String) throws {
     var system = MailSystem.defaults
     system.mailboxes.directory = Located(text)
     var user = MailSystem.User(
-        name: Located("u"), fullName: text, password: Located(.literal(text)), sendAs: [], quota: nil, forward: [], keepCopy: false, format: nil)
+        name: Located("u"), fullName: text, password: Located(.file("/\(text)")), sendAs: [], quota: nil, forward: [], keepCopy: false, format: nil)
     if MailSystem.flaw(in: text, as: .userName) == nil { user.name = Located(text) }
     system.users = [user]
+    system.relayhost = Located(MailSystem.Relayhost(hop: NextHop("[smtp.example.net]:587")!, username: Located(text), password: Located(.literal(text))))
     // Among targets, what begins with a bar is a command.
     if MailSystem.flaw(in: text, as: .aliasName) == nil, !text.hasPrefix("|") { system.aliases = [MailSystem.Alias(name: Located("x" + text), targets: [Located(.name(user.name.value))])] }
     system.aliases.append(MailSystem.Alias(name: Located("commands"), targets: [Located(.command("echo \(text)")), Located(.file("/var/\(text)x"))]))

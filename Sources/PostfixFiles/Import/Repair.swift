@@ -69,6 +69,14 @@ extension Importer {
         }
         for index in system.aliases.indices { system.aliases[index].targets = without(system.aliases[index].targets, system.aliases[index].name.value) }
         system.aliases.removeAll { $0.targets.isEmpty }
+        var isSecret = false
+        for index in system.users.indices {
+            guard let password = system.users[index].password, let line = password.position?.line, let message = faults[line] else { continue }
+            // The message never shows the secret.
+            system.users[index].password = nil
+            isSecret = true
+            note(places[line - 1], system.users[index].name.value, .unsupported, "no login: \(message); set a new password")
+        }
         for index in system.users.indices where !system.users[index].forward.isEmpty {
             system.users[index].forward = without(system.users[index].forward, system.users[index].name.value)
             if system.users[index].forward.isEmpty { system.users[index].keepCopy = false }
@@ -85,7 +93,7 @@ extension Importer {
             system.domains[index].kind = .virtual(addresses: addresses, catchAll: catchAll)
         }
         for (target, subject, message) in removed { note(places[target.position!.line - 1], subject, .unsupported, "left out a target: \(message)") }
-        return !removed.isEmpty
+        return isSecret || !removed.isEmpty
     }
 
     /// A port that a service of Postfix has is not one for health.
