@@ -106,7 +106,7 @@ func validManifest(_ path: String) throws -> MailSystem {
 func valid(_ result: ReadResult, _ source: [UInt8], _ path: String, toServe: Bool = false) throws -> MailSystem {
     let renderer = DiagnosticRenderer(source: source, colours: wantsColours(STDERR_FILENO))
     // What only `serve` cannot do is nobody else's business.
-    for diagnostic in result.diagnostics where toServe || !diagnostic.forbidsServing { write(Array(renderer.render(diagnostic).utf8), to: STDERR_FILENO) }
+    for diagnostic in result.diagnostics where toServe || diagnostic.code != .notServedYet { write(Array(renderer.render(diagnostic).utf8), to: STDERR_FILENO) }
     guard let system = result.system else { throw CommandError(status: .configuration, text: result.summary(file: path)) }
     guard !toServe || !result.diagnostics.contains(where: \.forbidsServing) else {
         throw CommandError(status: .configuration, text: "\(path) is valid, but this version does not serve all that it says (above: \(Diagnostic.Code.notServedYet.rawValue))")
