@@ -109,8 +109,8 @@ struct Side: Sendable {
             let name = "users.\(user.name.value)"
             var values: [Value] = []
             if let quota = user.quota { values.append(Value("\(name).quota", size(quota.value))) }
-            if let format = user.format { values.append(Value("\(name).mailbox", format.value.rawValue)) }
-            if let fullName = user.fullName { values.append(Value("\(name).full_name", fullName)) }
+            if let format = user.format { values.append(Value("\(name).mailbox.format", format.value.rawValue)) }
+            if let fullName = user.fullName { values.append(Value("\(name).name", fullName)) }
             if !user.sendAs.isEmpty { values.append(Value("\(name).send_as", list(user.sendAs.map { "\($0.value)" }))) }
             if let password = user.password { values.append(Value("\(name).password", "(a secret)", secret: password.value)) }
             return values

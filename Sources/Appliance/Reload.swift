@@ -53,6 +53,8 @@ actor Reload {
     private let parts: ReloadableParts
     private(set) var inForce: Preparation
     private(set) var since: Timestamp
+    private var previous: Preparation?
+    private var release: Task<Void, Never>?
     /// The text that was last found to be wrong: a file that is touched and not mended is no news.
     private var refusedText: [UInt8]?
     private var isRefused = false
@@ -150,10 +152,12 @@ actor Reload {
     }
 
     private func takeOver(_ new: Preparation, _ opened: Listeners.Opened, _ wanted: Listeners.Addresses) async -> Listeners.Change {
-        let previous = inForce
-        Task {
-            try? await Task.sleep(for: Reload.keepsPrevious)
-            withExtendedLifetime(previous) {}
+        // The one before goes now, on this actor's thread: however often the file changes, there are two.
+        previous = inForce
+        release?.cancel()
+        release = Task {
+            guard (try? await Task.sleep(for: Reload.keepsPrevious)) != nil else { return }
+            self.previous = nil
         }
         // The agents first: whoever is accepted by the new manifest finds a mailbox.
         parts.mailboxes.replace(new.mailboxes)

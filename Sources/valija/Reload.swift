@@ -40,13 +40,13 @@ func reloadAppliance(_ manifest: String?, json: Bool = false, as command: String
 
 /// The spool directory of the appliance that runs by a manifest.
 ///
-/// The file may have been changed since it was loaded, so that it is not valid, or names another directory: then the appliance
-/// is looked for among the sockets of this host.
+/// It is looked for among the sockets of this host first: the file may have been changed since it was loaded, so that it is not
+/// valid, or names another directory; and a long one takes its time to read.
 func applianceDirectory(_ manifest: String?) throws -> String {
     let path = manifestPath(manifest)
+    for candidate in ApplianceSockets.directories() where isServed(path, from: candidate) { return candidate }
     let directory = readManifest(path, as: path).result.system?.queue.directory.value
     if let directory, try hasAppliance(directory) { return directory }
-    for candidate in ApplianceSockets.directories() where isServed(path, from: candidate) { return candidate }
     throw LocalClientError(
         kind: .notRunning, description: "no appliance runs by \(path)\(directory.map { "; nothing answers in \($0)" } ?? ", which is not valid now")")
 }

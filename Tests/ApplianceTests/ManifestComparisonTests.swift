@@ -82,3 +82,39 @@ func secrets() throws {
     #expect(!"\(comparison.values.shown)".contains("$6$"))
     #expect(try compare(users(hash("one")), users(hash("one"))).isEmpty)
 }
+
+@Test("every key of the reference is compared, or has a place of its own in the plan")
+func allKeys() throws {
+    // Compared as addresses, clients, listeners and routes.
+    let elsewhere: Set<String> = [
+        "apiVersion", "domains", "users", "aliases", "networks", "tests", "tls", "limits", "mailboxes", "listen", "queue", "queue.retry", "logging",
+        "domains.NAME.addresses", "domains.NAME.recipients", "users.NAME.forward", "users.NAME.keep_copy", "users.NAME.mailbox", "relayhost.host",
+    ]
+    let full = try system(
+        """
+        domains: {NAME: {kind: relay, via: "[192.0.2.1]"}, example.org: {}}
+        users: {NAME: {name: N, quota: 1GB, mailbox: {format: mbox}, send_as: [a@example.org], password: {file: /x}}}
+        """)
+    let compared = Set(Side(full).values.map { $0.name.replacing("domains.name", "domains.NAME") })
+    var keys: Set<String> = []
+    var section: String?
+    for line in ManifestReference.markdown().split(separator: "\n") {
+        if line.hasPrefix("## ") {
+            let title = line.dropFirst(3)
+            section = title == "The top level" ? "" : title.hasPrefix("`") ? String(title.dropFirst().prefix { $0 != "`" }) + "." : title == "Types" ? nil : section
+            if title.hasPrefix("Where") || title.hasPrefix("What") { section = nil }
+        } else if let section, line.hasPrefix("| `"), !line.contains("**Not supported yet.**") {
+            let key = section + line.dropFirst(3).prefix { $0 != "`" }
+            // Parts of a secret and of a certificate; listeners; what tests say.
+            if ["listen.", "tests."].contains(section) || section.hasSuffix(".password.") || section == "tls.certificates.NAME." { continue }
+            keys.insert(String(key))
+        }
+    }
+    #expect(keys.count > 40)
+    #expect(keys.subtracting(compared).subtracting(elsewhere).isEmpty, "\(keys.subtracting(compared).subtracting(elsewhere).sorted())")
+    #expect(ManifestComparison.fixedKeys.isSubset(of: compared))
+}
+
+extension String {
+    fileprivate func replacing(_ beginning: String, _ other: String) -> String { hasPrefix(beginning) ? other + dropFirst(beginning.count) : self }
+}
