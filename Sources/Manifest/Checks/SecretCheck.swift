@@ -13,7 +13,7 @@ enum SecretCheck {
             guard let password = user.password, case .literal(let text) = password.value, !isHash(text) else { continue }
             findings.error(
                 .plainSecret, "the password of \(quoted(user.name.value)) is not a crypt(3) hash: no login would ever match it", at: password.span,
-                hint: hasScheme(text) ? "write the hash alone, without {…} before it" : "make a hash: openssl passwd -6; or keep it apart: {file: PATH}")
+                hint: hasScheme(text) ? "write the hash alone, without {…} before it" : "make a hash: valija password; or keep it apart: {file: PATH}")
         }
     }
 

@@ -11,6 +11,7 @@ enum SystemCheck {
         checkLimits(system, &findings)
         checkQueue(system.queue, &findings)
         checkListen(system.listen, &findings)
+        checkTLS(system, &findings)
         guard findings.knowsAllNames else { return }
         checkPostmaster(system, book, &findings)
         checkLocalDomains(system, &findings)
@@ -39,6 +40,14 @@ enum SystemCheck {
             findings.error(
                 .conflictingValues, "retry.minimum is longer than retry.maximum", at: queue.retryMinimum.span ?? queue.retryMaximum.span,
                 hint: queue.retryMinimum.position == nil || queue.retryMaximum.position == nil ? "the defaults are 5m and 4h" : nil)
+        }
+    }
+
+    private static func checkTLS(_ system: MailSystem, _ findings: inout Findings) {
+        // Logins need encryption, whatever the level is elsewhere (RFC 8314 §3.3).
+        guard system.tls.level.value == .none, system.listen.submission.value.isEmpty, system.listen.submissions.value.isEmpty else { return }
+        if let span = system.tls.certificate?.span ?? system.tls.certificates.first?.domain.span {
+            findings.warning(.noEffect, "a certificate has no effect without encryption", at: span, hint: "add: level: may")
         }
     }
 

@@ -150,9 +150,6 @@ enum TLSKeys {
         let level = section.value(level, &findings)
         let own = certificate(of: section, &findings)
         let others = section.optional(certificates, &findings)?.value ?? []
-        if level.value == .none, let span = section.position(of: certificate) ?? section.position(of: certificates) {
-            findings.warning(.noEffect, "a certificate has no effect without encryption", at: span, hint: "add: level: may")
-        }
         if level.value != .none, own == nil, !findings.hasErrors {
             findings.warning(
                 .noCertificate, "without a certificate nothing that comes in can be encrypted", at: level.span, hint: "add certificate and key")

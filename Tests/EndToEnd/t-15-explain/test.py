@@ -167,7 +167,7 @@ def _():
     assert re.search(r"hint: the route: team leads to alice, bob, dave, office@branch.example \(mail.yaml:\d+\).*; decided by mail.yaml:\d+ aliases.team$",
                      done.out, re.M), done.out
     as_json = json.loads(run(BINARY, "check", "--format", "json", server.manifest_path).out)
-    assert [finding["code"] for finding in as_json] == ["failed-test"], as_json
+    assert [finding["code"] for finding in as_json if finding["severity"] == "error"] == ["failed-test"], as_json
     # That is when an explanation is needed.
     assert server.valija("explain", "--rcpt", "team@example.org").returncode == 0
 
