@@ -45,7 +45,9 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 let fuzzers = [
+    fuzzer("LoginFuzzer", ["Accounts"]),
     fuzzer("ManifestFuzzer", ["Manifest"]),
+    fuzzer("PostfixImportFuzzer", ["PostfixFiles", "Manifest"]),
     fuzzer("SMTPClientFuzzer", ["SMTP", "MailSyntax", nioCore]),
     fuzzer("SMTPServerFuzzer", ["SMTP", "MailSyntax", nioCore]),
 ]

@@ -32,6 +32,15 @@ package struct ImportReport: Sendable {
         package let subject: String
         package let outcome: Outcome
         package let text: String
+
+        init(file: String, line: Int?, subject: String, outcome: Outcome, text: String) {
+            self.file = file
+            self.line = line
+            // A table may have a line for the name of nobody.
+            self.subject = subject.isEmpty ? "\"\"" : subject
+            self.outcome = outcome
+            self.text = text
+        }
     }
 
     package private(set) var entries: [Entry] = []
