@@ -1,6 +1,8 @@
 """`valija import`: configurations of Postfix's own documentation and of Debian's package become manifests; rendered again,
 they are ones that Postfix has nothing to say about."""
 
+import concurrent.futures
+import html
 import json
 import os
 import pathlib
@@ -74,6 +76,43 @@ def _():
     assert len(DOCUMENTED) >= 10, DOCUMENTED
     for directory in DOCUMENTED:
         imports_and_renders(directory)
+
+
+DOCUMENTATION = pathlib.Path("/usr/share/doc/postfix/html")
+PAGES = ("STANDARD_CONFIGURATION", "VIRTUAL", "SOHO", "BASIC_CONFIGURATION", "BACKSCATTER", "LOCAL_RECIPIENT", "ADDRESS_REWRITING")
+
+
+def examples(page):
+    """The configurations that a page of the documentation shows: each block with a main.cf, as texts by file name."""
+    for block in re.findall(r"<pre>(.*?)</pre>", (DOCUMENTATION / f"{page}_README.html").read_text(errors="replace"), re.S | re.I):
+        files, name = {}, None
+        for line in html.unescape(re.sub(r"<[^>]*>", "", block)).splitlines():
+            line = re.sub(r"^ ?\d{1,2} ", "", line, count=1)  # some blocks number their lines
+            if head := re.match(r"\s*/etc/(?:postfix/)?([\w.-]+):\s*$", line):
+                name = head[1]
+                files.setdefault(name, "")
+            elif name:
+                files[name] += re.sub(r"^(?: {4}|\t)", "", line) + "\n"
+        # What they say of master.cf is prose with pieces of it.
+        files.pop("master.cf", None)
+        if re.search(r"^\w+ *=", files.get("main.cf", ""), re.M):
+            yield files
+
+
+@test("each configuration that Postfix's own documentation shows becomes a manifest that Postfix runs by", limit=400)
+def _():
+    directories = []
+    for page in PAGES:
+        for number, files in enumerate(examples(page), 1):
+            directories.append(SCRATCH / f"{page}-{number}")
+            directories[-1].mkdir()
+            for name, text in files.items():
+                (directories[-1] / name).write_text(text)
+            shutil.copy(PACKAGED / "master.cf.dist", directories[-1] / "master.cf")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(imports_and_renders, directories))
+    print(f"     {len(directories)} examples of {len(PAGES)} pages")
+    assert len(directories) >= 50
 
 
 @test("so do the samples of Debian's package", limit=120)
