@@ -40,11 +40,12 @@ func library(_ name: String, apt: String) -> Target {
 
 func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
-        name: name, dependencies: dependencies, path: "Fuzz/\(name)", exclude: ["corpus"],
+        name: name, dependencies: dependencies + ["FuzzDriver"], path: "Fuzz/\(name)", exclude: ["corpus"],
         swiftSettings: swiftSettings, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])])
 }
 
-let fuzzers = [
+let fuzzers: [Target] = [
+    .target(name: "FuzzDriver", path: "Fuzz/Driver", swiftSettings: swiftSettings),
     fuzzer("LoginFuzzer", ["Accounts"]),
     fuzzer("ManifestFuzzer", ["Manifest"]),
     fuzzer("PostfixImportFuzzer", ["PostfixFiles", "Manifest"]),

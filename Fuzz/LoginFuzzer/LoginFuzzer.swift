@@ -4,22 +4,12 @@
 // The first octet chooses the mechanism; lines are the client's responses. All of it is read as account files too.
 
 import Accounts
+import FuzzDriver
 
 @main
 struct Fuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = runFuzzer(&count, &arguments, fuzz)
-    }
+    static func main() { runFuzzer(fuzz) }
 }
-
-/// libFuzzer's entry: SwiftPM gives executables a `main` of its own, so the library's is not reached.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ count: UnsafeMutablePointer<CInt>, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?>,
-    _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
 
 private let keys: [SCRAMKeys] = ["{SCRAM-SHA-1}10,AA==,AAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
     "{SCRAM-SHA-256}10,AA==,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]

@@ -3,23 +3,13 @@
 //
 // The seeds in corpus/ are manifests; those of Tests/ManifestTests/broken/ serve too.
 
+import FuzzDriver
 import Manifest
 
 @main
 struct Fuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = runFuzzer(&count, &arguments, fuzz)
-    }
+    static func main() { runFuzzer(fuzz) }
 }
-
-/// libFuzzer's entry: SwiftPM gives executables a `main` of its own, so the library's is not reached.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ count: UnsafeMutablePointer<CInt>, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?>,
-    _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
 
 @_cdecl("LLVMFuzzerTestOneInput")
 func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {

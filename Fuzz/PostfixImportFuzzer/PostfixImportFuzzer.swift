@@ -3,24 +3,14 @@
 //
 // An input is several files: a line `%% NAME` begins one, and what stands before the first is main.cf.
 
+import FuzzDriver
 import Manifest
 import PostfixFiles
 
 @main
 struct Fuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = runFuzzer(&count, &arguments, fuzz)
-    }
+    static func main() { runFuzzer(fuzz) }
 }
-
-/// libFuzzer's entry: SwiftPM gives executables a `main` of its own, so the library's is not reached.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ count: UnsafeMutablePointer<CInt>, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?>,
-    _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
 
 @_cdecl("LLVMFuzzerTestOneInput")
 func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {

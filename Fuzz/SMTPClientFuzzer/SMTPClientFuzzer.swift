@@ -2,25 +2,15 @@
 // answer the same however the bytes are cut, must give each recipient of a message that was begun exactly one result (or
 // one `unstarted` for all), and must say nothing more after `close`.
 
+import FuzzDriver
 import MailSyntax
 import NIOCore
 import SMTP
 
 @main
 struct Fuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = runFuzzer(&count, &arguments, fuzz)
-    }
+    static func main() { runFuzzer(fuzz) }
 }
-
-/// libFuzzer's entry: SwiftPM gives executables a `main` of its own, so the library's is not reached.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ count: UnsafeMutablePointer<CInt>, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?>,
-    _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
 
 @_cdecl("LLVMFuzzerTestOneInput")
 func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {

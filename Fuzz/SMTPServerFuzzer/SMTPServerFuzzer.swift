@@ -4,25 +4,15 @@
 // Beyond that: nothing crashes, replies are well formed and bounded by the input, content that is committed has neither bare
 // LF nor bare CR nor NUL and ends with CRLF, actions come in an order that a shell can follow.
 
+import FuzzDriver
 import MailSyntax
 import NIOCore
 import SMTP
 
 @main
 struct Fuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-        _ = runFuzzer(&count, &arguments, fuzz)
-    }
+    static func main() { runFuzzer(fuzz) }
 }
-
-/// libFuzzer's entry: SwiftPM gives executables a `main` of its own, so the library's is not reached.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ count: UnsafeMutablePointer<CInt>, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?>,
-    _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
 
 @_cdecl("LLVMFuzzerTestOneInput")
 func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
