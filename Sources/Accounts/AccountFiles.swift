@@ -48,7 +48,7 @@ package struct AccountFile: Sendable {
             }
             guard let fields = choose(all) else { continue }
             let name = String(fields[0])
-            guard names.insert(foldedName(name)).inserted else {
+            guard names.insert(lowercasedASCII(name)).inserted else {
                 omissions.append(Omission(line: number, reason: "\(name) stands twice"))
                 continue
             }

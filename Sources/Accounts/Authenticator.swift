@@ -65,7 +65,7 @@ package final class Authenticator: Sendable {
             do throws(DirectoryError) {
                 if let keys = try directory.account(named: user)?.password?.scramKeys, keys.digest == digest { return .keys(keys) }
                 let iterations = stranger.scramKeys?.iterations ?? SCRAMKeys.iterations
-                return .keys(.decoy(for: foldedName(user), secret: decoySecret, iterations: iterations, digest))
+                return .keys(.decoy(for: lowercasedASCII(user), secret: decoySecret, iterations: iterations, digest))
             } catch {
                 return .unavailable(reason: error.description)
             }

@@ -15,9 +15,6 @@ package struct Account: Sendable {
     }
 }
 
-/// Names of users compare as local parts do here: without the case of ASCII letters.
-func foldedName(_ name: String) -> String { lowercasedASCII(name) }
-
 package protocol Directory: Sendable {
     /// The account of that name, nil if there is none. Throws where the directory cannot be asked: then nobody can say
     /// whether the login is right, and the client is to come back later.
@@ -35,10 +32,10 @@ package struct FixedDirectory: Directory {
 
     /// Of equal names, which compare without case, the first counts.
     package init(_ accounts: [Account]) {
-        self.accounts = Dictionary(accounts.map { (foldedName($0.name), $0) }, uniquingKeysWith: { first, _ in first })
+        self.accounts = Dictionary(accounts.map { (lowercasedASCII($0.name), $0) }, uniquingKeysWith: { first, _ in first })
     }
 
-    package func account(named name: String) -> Account? { accounts[foldedName(name)] }
+    package func account(named name: String) -> Account? { accounts[lowercasedASCII(name)] }
 }
 
 /// Several directories, asked in order: the first that knows the name answers.

@@ -53,12 +53,12 @@ package struct LoginThrottle: Sendable {
 
     /// The owner is here: what this address failed at with that name was slips.
     package mutating func succeeded(client: IPAddress, user: String) {
-        records[Key(network: network(client), user: foldedName(user))] = nil
+        records[Key(network: network(client), user: lowercasedASCII(user))] = nil
     }
 
     private func keys(_ client: IPAddress, _ user: String) -> [Key] {
         let network = network(client)
-        return [Key(network: network, user: nil), Key(network: network, user: foldedName(user))]
+        return [Key(network: network, user: nil), Key(network: network, user: lowercasedASCII(user))]
     }
 
     private func network(_ client: IPAddress) -> [UInt8] { client.isV6 ? Array(client.bytes.prefix(8)) : client.bytes }
