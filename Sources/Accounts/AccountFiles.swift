@@ -1,6 +1,8 @@
 // Accounts from files of other programs: a Dovecot passwd-file, and passwd(5) with shadow(5). Pure: text in, accounts out,
 // and what was left out, with its line. Reading the files is the caller's.
 
+internal import MailSyntax
+
 package struct AccountFile: Sendable {
     package struct Omission: Hashable, Sendable {
         /// From 1.
