@@ -19,6 +19,21 @@ package enum Lookup<Value: Sendable>: Sendable {
 
 extension Lookup: Equatable where Value: Equatable {}
 
+/// An answer, and whether DNSSEC vouches for it (RFC 4035 §4.3): for what is there as for what is not.
+///
+/// A bogus answer, whose signatures do not fit, never comes here: it is a `failure`.
+package struct Answer<Value: Sendable>: Sendable {
+    package let lookup: Lookup<Value>
+    package let isSecure: Bool
+
+    package init(_ lookup: Lookup<Value>, isSecure: Bool = false) {
+        self.lookup = lookup
+        self.isSecure = isSecure
+    }
+}
+
+extension Answer: Equatable where Value: Equatable {}
+
 /// Which hosts take mail for a domain (RFC 5321 §5.1).
 package enum MailExchange: Hashable, Sendable {
     /// In no particular order; never empty.
@@ -44,9 +59,46 @@ package protocol NameService: Sendable {
     /// The IPv4 and IPv6 addresses of a host; of an address literal, the address in it.
     func addresses(of host: Domain) async -> Lookup<[IPAddress]>
     /// `noRecords` is never among the answers: it is `implicit`.
-    func mailExchangers(of domain: Domain) async -> Lookup<MailExchange>
-    /// The names that the reverse zone gives an address. Whoever believes one must look up its addresses.
+    func mailExchangers(of domain: Domain) async -> Answer<MailExchange>
+    /// The names that the reverse zone gives an address. Whoever believes one must look up its addresses: `clientName(of:)`.
     func names(of address: IPAddress) async -> Lookup<[Domain]>
+    /// TXT records, each with its strings joined (RFC 7208 §3.3, RFC 6376 §3.6.2.2).
+    func texts(of name: Domain) async -> Lookup<[[UInt8]]>
+    /// What the DNS says, secured by DNSSEC, of the certificate at a port of a host. Whatever is not secure is `noRecords`.
+    func certificateAssociations(of host: Domain, port: UInt16) async -> Lookup<CertificateAssociations>
+}
+
+/// The TLSA records of a service (RFC 6698), for SMTP as RFC 7672 finds them.
+package struct CertificateAssociations: Hashable, Sendable {
+    /// The name that they were found under and that a certificate must bear (RFC 7672 §2.2.2, §3.2.2).
+    package let base: Domain
+    /// As they are: whether one can be used is for TLS to judge.
+    package let records: [Record]
+
+    package init(base: Domain, records: [Record]) {
+        self.base = base
+        self.records = records
+    }
+
+    package struct Record: Hashable, Sendable, CustomStringConvertible {
+        package let usage: UInt8
+        package let selector: UInt8
+        package let matchingType: UInt8
+        package let data: [UInt8]
+
+        package init(usage: UInt8, selector: UInt8, matchingType: UInt8, data: [UInt8]) {
+            self.usage = usage
+            self.selector = selector
+            self.matchingType = matchingType
+            self.data = data
+        }
+
+        /// In the form of zone files, cut where it gets long.
+        package var description: String {
+            let digits = data.prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+            return "\(usage) \(selector) \(matchingType) \(digits)\(data.count > 16 ? "…" : "")"
+        }
+    }
 }
 
 extension MailExchange {
@@ -77,6 +129,10 @@ package struct NameTable: NameService {
     package var hosts: [Domain: Lookup<[IPAddress]>]
     package var exchangers: [Domain: Lookup<MailExchange>]
     package var reverse: [IPAddress: Lookup<[Domain]>]
+    package var texts: [Domain: Lookup<[[UInt8]]>] = [:]
+    package var associations: [Domain: Lookup<CertificateAssociations>] = [:]
+    /// Domains whose exchangers DNSSEC vouches for.
+    package var secure: Set<Domain> = []
 
     package init(
         hosts: [Domain: Lookup<[IPAddress]>] = [:], exchangers: [Domain: Lookup<MailExchange>] = [:],
@@ -92,9 +148,15 @@ package struct NameTable: NameService {
         return hosts[host] ?? .noSuchName
     }
 
-    package func mailExchangers(of domain: Domain) async -> Lookup<MailExchange> {
-        exchangers[domain] ?? (hosts[domain] == nil ? .noSuchName : .found(.implicit))
+    package func mailExchangers(of domain: Domain) async -> Answer<MailExchange> {
+        Answer(exchangers[domain] ?? (hosts[domain] == nil ? .noSuchName : .found(.implicit)), isSecure: secure.contains(domain))
     }
 
     package func names(of address: IPAddress) async -> Lookup<[Domain]> { reverse[address] ?? .noSuchName }
+
+    package func texts(of name: Domain) async -> Lookup<[[UInt8]]> { texts[name] ?? .noSuchName }
+
+    package func certificateAssociations(of host: Domain, port: UInt16) async -> Lookup<CertificateAssociations> {
+        associations[host] ?? .noRecords
+    }
 }

@@ -1,137 +1,197 @@
-// The resolver of the server: /etc/hosts first, then the DNS by libunbound in this process, which caches.
+// The resolver of the server: /etc/hosts first, then the DNS by libunbound in this process, which caches and validates.
 //
-// It forwards to the resolvers of /etc/resolv.conf, or to those given; with none it asks the authoritative servers
-// from the root on. Every look-up ends within `Configuration.timeout`, and at once when its task is cancelled. Answers
-// are not validated by DNSSEC: a forwarder such as a container engine's answers for private names that no signature covers.
-// Names in UTF-8 are looked up as A-labels.
+// It forwards to the resolvers that it is given; with none it asks the authoritative servers from the root on. Every
+// look-up ends within `Configuration.timeout`, and at once when its task is cancelled. DNSSEC (RFC 4033-4035): a bogus
+// answer is a failure that says why; names without a dot are the local network's own and are not validated. Names in
+// UTF-8 are looked up as A-labels.
 
 package import MailSyntax
+internal import NIOConcurrencyHelpers
 
 package final class Resolver: NameService {
-    package struct Configuration: Sendable {
-        /// Whom to ask. Empty: recursion from the root.
-        package var servers: [Endpoint]
-        /// Appended to names without a dot that are not found as they stand; for addresses only, never for mail domains.
-        package var search: [Domain]
-        package var hosts: HostsTable
-        /// Zones to be answered from here, without a question to anybody.
-        package var zones: [Zone]
-        /// One look-up. Below the minutes that libunbound may try for: a deferred message costs less than a stuck agent.
-        package var timeout: Duration
-
-        package static let defaultTimeout = Duration.seconds(20)
-        /// RFC 1035 §4.2.
-        package static let port: UInt16 = 53
-
-        package init(
-            servers: [Endpoint] = [], search: [Domain] = [], hosts: HostsTable = HostsTable(), zones: [Zone] = [],
-            timeout: Duration = Configuration.defaultTimeout
-        ) {
-            self.servers = servers
-            self.search = search
-            self.hosts = hosts
-            self.zones = zones
-            self.timeout = timeout
-        }
-
-        /// As the system's files say. A file that is missing says nothing.
-        package static func system(resolverFile: String = "/etc/resolv.conf", hostsFile: String = "/etc/hosts") -> Configuration {
-            let file = readSystemFile(resolverFile).map(ResolverFile.init(parsing:)) ?? ResolverFile()
-            return Configuration(
-                servers: file.servers.map { Endpoint(address: $0, port: port) }, search: file.search,
-                hosts: readSystemFile(hostsFile).map(HostsTable.init(parsing:)) ?? HostsTable())
-        }
-    }
-
-    /// A zone with its records in the form of zone files: `mail.example.org. 60 IN A 192.0.2.1`.
-    package struct Zone: Sendable {
-        package let name: String
-        package let records: [String]
-
-        package init(name: String, records: [String]) {
-            self.name = name
-            self.records = records
-        }
-    }
-
-    package struct Flaw: Error, Sendable, CustomStringConvertible {
-        package let description: String
-    }
-
     private let configuration: Configuration
-    private let unbound: UnboundThread
+    /// Validates nothing.
+    private let plain: UnboundThread
+    private let validating: UnboundThread?
+    private let ability: NIOLockedValueBox<Ability>
+    private let notice: @Sendable (String) -> Void
 
-    /// Starts the resolver's thread; it ends with the resolver.
-    package init(_ configuration: Configuration) throws(Flaw) {
-        self.configuration = configuration
-        unbound = try UnboundThread(configuration)
+    /// With `Validation.may`: whether the resolvers pass signatures on.
+    private struct Ability {
+        /// Until then they are taken at their word.
+        var isMissingUntil: ContinuousClock.Instant?
     }
 
-    deinit { unbound.stop() }
+    /// How long resolvers that passed no signatures on are not asked for any.
+    private static let pause = Duration.seconds(300)
+
+    /// Starts the resolver's threads; they end with the resolver. `notice` is told what an administrator should know.
+    package init(_ configuration: Configuration, notice: @escaping @Sendable (String) -> Void = { _ in }) throws(Flaw) {
+        if case .file(let path) = configuration.trustAnchor, configuration.validation != .none, readSystemFile(path) == nil {
+            throw Flaw(description: "\(path) cannot be read")
+        }
+        self.configuration = configuration
+        self.notice = notice
+        ability = NIOLockedValueBox(Ability())
+        plain = try UnboundThread(configuration, anchors: nil)
+        validating = configuration.validation == .none ? nil : try UnboundThread(configuration, anchors: configuration.trustAnchor)
+    }
+
+    deinit {
+        plain.stop()
+        validating?.stop()
+    }
+
+    // MARK: Addresses
 
     package func addresses(of host: Domain) async -> Lookup<[IPAddress]> {
         if let literal = host.literal { return .found([literal]) }
         if let known = configuration.hosts.addresses(of: host) { return .found(known) }
         guard let name = Punycode.ascii(host) else { return .noSuchName }
-        let answer = await queryAddresses(of: name)
+        let answer = await queryAddresses(of: name).lookup
         guard !name.utf8.contains(UInt8(ascii: ".")) else { return answer }
         switch answer {
         case .found, .failure: return answer
         case .noSuchName, .noRecords:
             for domain in configuration.search {
-                let longer = await queryAddresses(of: "\(name).\(domain.key)")
+                let longer = await queryAddresses(of: "\(name).\(domain.key)").lookup
                 if case .found = longer { return longer }
             }
             return answer
         }
     }
 
+    private struct AddressAnswer {
+        var lookup: Lookup<[IPAddress]>
+        /// What was found is secure as a whole.
+        var isSecure: Bool
+        var canonicalName: String?
+    }
+
     /// IPv4 first: where a host has both, fewer receivers turn IPv4 away for want of a reverse name.
-    private func queryAddresses(of name: String) async -> Lookup<[IPAddress]> {
+    private func queryAddresses(of name: String) async -> AddressAnswer {
         async let four = query(name, .a)
         async let six = query(name, .aaaa)
         let answers = await [(four, ResourceData.RecordType.a), (six, .aaaa)]
         var addresses: [IPAddress] = []
         var worst: Lookup<[IPAddress]> = .noRecords
+        var isSecure = true
+        var canonicalName: String?
         for (answer, type) in answers {
-            switch answer {
-            case .found(let records): addresses += records.compactMap { ResourceData.address($0, type) }
+            canonicalName = canonicalName ?? answer.canonicalName
+            switch answer.lookup {
+            case .found(let records):
+                addresses += records.compactMap { ResourceData.address($0, type) }
+                isSecure = isSecure && answer.isSecure
             // NXDOMAIN is about the name, so it holds for both types (RFC 2308 §2.1), whatever became of the other.
-            case .noSuchName: return addresses.isEmpty ? .noSuchName : .found(addresses)
+            case .noSuchName: return AddressAnswer(lookup: addresses.isEmpty ? .noSuchName : .found(addresses), isSecure: isSecure && answer.isSecure)
             case .noRecords: break
             case .failure(let reason): worst = .failure(reason: reason)
             }
         }
-        return addresses.isEmpty ? worst : .found(addresses)
+        return AddressAnswer(lookup: addresses.isEmpty ? worst : .found(addresses), isSecure: isSecure && !addresses.isEmpty, canonicalName: canonicalName)
     }
 
-    package func mailExchangers(of domain: Domain) async -> Lookup<MailExchange> {
-        if domain.literal != nil { return .found(.implicit) }
-        guard let name = Punycode.ascii(domain) else { return .noSuchName }
-        switch await query(name, .mx) {
+    // MARK: Mail exchangers and names
+
+    package func mailExchangers(of domain: Domain) async -> Answer<MailExchange> {
+        if domain.literal != nil { return Answer(.found(.implicit)) }
+        guard let name = Punycode.ascii(domain) else { return Answer(.noSuchName) }
+        let answer = await query(name, .mx)
+        switch answer.lookup {
         case .found(let records):
-            return MailExchange(rdata: records).map { .found($0) } ?? .failure(reason: "\(domain) has malformed MX records only")
-        case .noRecords: return .found(.implicit)
+            let exchange = MailExchange(rdata: records)
+            return Answer(exchange.map { .found($0) } ?? .failure(reason: "\(domain) has malformed MX records only"), isSecure: answer.isSecure)
+        case .noRecords: return Answer(.found(.implicit), isSecure: answer.isSecure)
         // A name of /etc/hosts need not be in the DNS at all.
-        case .noSuchName: return configuration.hosts.addresses(of: domain) == nil ? .noSuchName : .found(.implicit)
+        case .noSuchName: return Answer(configuration.hosts.addresses(of: domain) == nil ? .noSuchName : .found(.implicit))
         case .failure(let reason):
-            return configuration.hosts.addresses(of: domain) == nil ? .failure(reason: reason) : .found(.implicit)
+            return Answer(configuration.hosts.addresses(of: domain) == nil ? .failure(reason: reason) : .found(.implicit))
         }
     }
 
     package func names(of address: IPAddress) async -> Lookup<[Domain]> {
         if let known = configuration.hosts.names(of: address) { return .found(known) }
-        switch await query(address.reverseName, .ptr) {
+        return await records(address.reverseName, .ptr, ResourceData.pointer)
+    }
+
+    package func texts(of name: Domain) async -> Lookup<[[UInt8]]> {
+        guard name.literal == nil, let name = Punycode.ascii(name) else { return .noSuchName }
+        return await records(name, .txt, ResourceData.text)
+    }
+
+    private func records<Value>(_ name: String, _ type: ResourceData.RecordType, _ read: ([UInt8]) -> Value?) async -> Lookup<[Value]> {
+        switch await query(name, type).lookup {
         case .found(let records):
-            let names = records.compactMap(ResourceData.pointer)
-            return names.isEmpty ? .noRecords : .found(names)
+            let values = records.compactMap(read)
+            return values.isEmpty ? .noRecords : .found(values)
         case .noSuchName: return .noSuchName
         case .noRecords: return .noRecords
         case .failure(let reason): return .failure(reason: reason)
         }
     }
 
-    private func query(_ name: String, _ type: ResourceData.RecordType) async -> Lookup<[[UInt8]]> {
-        await unbound.ask(name, type, timeout: configuration.timeout)
+    // MARK: DANE
+
+    /// RFC 7672 §2.2.2: TLSA records are worth a question only where the addresses of the host are secure; where the host is
+    /// an alias, at the name that it stands for, then at its own. An alias whose end is not secure may have records of its own.
+    package func certificateAssociations(of host: Domain, port: UInt16) async -> Lookup<CertificateAssociations> {
+        guard validating != nil, host.literal == nil, configuration.hosts.addresses(of: host) == nil, let name = Punycode.ascii(host) else { return .noRecords }
+        let addresses = await queryAddresses(of: name)
+        if case .failure(let reason) = addresses.lookup { return .failure(reason: reason) }
+        let alias = addresses.canonicalName.flatMap { $0.lowercased() == name ? nil : $0 }
+        var bases: [String] = []
+        if addresses.isSecure {
+            bases = [alias, name].compactMap { $0 }
+        } else if alias != nil, await query(name, .cname).isSecure {
+            bases = [name]
+        }
+        for base in bases {
+            let answer = await query("_\(port)._tcp.\(base)", .tlsa)
+            switch answer.lookup {
+            case .found(let records) where answer.isSecure:
+                guard let domain = Domain(base) else { continue }
+                return .found(CertificateAssociations(base: domain, records: records.compactMap(ResourceData.certificateAssociation)))
+            case .found, .noSuchName, .noRecords: continue
+            // RFC 7672 §2.1.2: not known is not the same as not there.
+            case .failure(let reason): return .failure(reason: reason)
+            }
+        }
+        return .noRecords
+    }
+
+    // MARK: Questions
+
+    private func query(_ name: String, _ type: ResourceData.RecordType) async -> RecordAnswer {
+        guard let validating, name.utf8.dropLast().contains(UInt8(ascii: ".")), isAble else { return await ask(plain, name, type) }
+        let answer = await ask(validating, name, type)
+        guard answer.isBogus, configuration.validation == .may, configuration.trustAnchor == .root else { return answer }
+        // Is it this name, or do the resolvers pass no signatures on at all? The root's own records are signed for sure.
+        guard !(await ask(validating, ".", .ns).isSecure) else { return answer }
+        if pauseValidation() {
+            notice("the resolvers pass no DNSSEC signatures on; their answers are not validated for \(Resolver.pause.components.seconds) seconds")
+        }
+        return await ask(plain, name, type)
+    }
+
+    private func ask(_ thread: UnboundThread, _ name: String, _ type: ResourceData.RecordType) async -> RecordAnswer {
+        await thread.ask(name, type, timeout: configuration.timeout)
+    }
+
+    private var isAble: Bool {
+        ability.withLockedValue { ability in
+            guard let until = ability.isMissingUntil else { return true }
+            if until > .now { return false }
+            ability.isMissingUntil = nil
+            return true
+        }
+    }
+
+    /// True if it was not paused yet.
+    private func pauseValidation() -> Bool {
+        ability.withLockedValue { ability in
+            defer { ability.isMissingUntil = .now + Resolver.pause }
+            return ability.isMissingUntil == nil
+        }
     }
 }

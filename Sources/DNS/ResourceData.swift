@@ -4,8 +4,8 @@
 package import MailSyntax
 
 package enum ResourceData {
-    /// RFC 1035 §3.2.2, RFC 3596 §2.1.
-    package enum RecordType: Int32, Sendable { case a = 1, ptr = 12, mx = 15, aaaa = 28 }
+    /// RFC 1035 §3.2.2, RFC 3596 §2.1, RFC 6698 §7.1.
+    package enum RecordType: Int32, Sendable { case a = 1, ns = 2, cname = 5, ptr = 12, mx = 15, txt = 16, aaaa = 28, tlsa = 52 }
 
     package enum Exchanger: Hashable, Sendable {
         case host(MailExchanger)
@@ -28,6 +28,25 @@ package enum ResourceData {
 
     ///     PTR rdata = PTRDNAME (domain-name)                            ; RFC 1035 §3.3.12
     package static func pointer(_ rdata: [UInt8]) -> Domain? { name(rdata[...]) }
+
+    ///     TXT rdata = 1*character-string                                ; RFC 1035 §3.3.14
+    /// The strings, joined.
+    package static func text(_ rdata: [UInt8]) -> [UInt8]? {
+        var rest = rdata[...]
+        var text: [UInt8] = []
+        while let length = rest.popFirst() {
+            guard rest.count >= Int(length) else { return nil }
+            text += rest.prefix(Int(length))
+            rest = rest.dropFirst(Int(length))
+        }
+        return rdata.isEmpty ? nil : text
+    }
+
+    ///     TLSA rdata = usage selector matching-type 1*data              ; RFC 6698 §2.1
+    package static func certificateAssociation(_ rdata: [UInt8]) -> CertificateAssociations.Record? {
+        guard rdata.count > 3 else { return nil }
+        return CertificateAssociations.Record(usage: rdata[0], selector: rdata[1], matchingType: rdata[2], data: Array(rdata[3...]))
+    }
 
     /// A domain name that fills `bytes` to the end. Nil for the root, for compression pointers (libunbound hands out none)
     /// and for labels that are no part of a host name: a label may hold a dot or a bracket, and must not become syntax.

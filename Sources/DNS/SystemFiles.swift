@@ -5,7 +5,7 @@ package import MailSyntax
 internal import Glibc
 
 /// The names that the system knows without asking anybody.
-package struct HostsTable: Sendable {
+package struct HostsTable: Hashable, Sendable {
     private var byName: [Domain: [IPAddress]] = [:]
     private var byAddress: [IPAddress: [Domain]] = [:]
 

@@ -7,14 +7,27 @@ internal import Glibc
 internal import MailSyntax
 internal import NIOConcurrencyHelpers
 
-typealias RecordLookup = Lookup<[[UInt8]]>
+/// What libunbound answered.
+struct RecordAnswer: Sendable {
+    var lookup: Lookup<[[UInt8]]>
+    /// Signed, and the signatures lead to a trust anchor (RFC 4035 §4.3).
+    var isSecure = false
+    /// Signatures are wrong or missing: `lookup` is a failure that says why.
+    var isBogus = false
+    /// Where CNAME records led, without the dot at its end.
+    var canonicalName: String?
+
+    init(_ lookup: Lookup<[[UInt8]]>) { self.lookup = lookup }
+
+    static func failure(_ reason: String) -> RecordAnswer { RecordAnswer(.failure(reason: reason)) }
+}
 
 /// One question. Its continuation is resumed exactly once: by the answer, the time limit, the caller's cancellation, or
 /// the end of the thread, whichever comes first.
 private final class Question: Sendable {
     private enum State: Sendable {
-        case waiting(CheckedContinuation<RecordLookup, Never>?)
-        case answered(RecordLookup)
+        case waiting(CheckedContinuation<RecordAnswer, Never>?)
+        case answered(RecordAnswer)
         case done
     }
 
@@ -33,8 +46,8 @@ private final class Question: Sendable {
         state.withLockedValue { if case .waiting = $0 { false } else { true } }
     }
 
-    func answer(_ answer: RecordLookup) {
-        let continuation: CheckedContinuation<RecordLookup, Never>? = state.withLockedValue { state in
+    func answer(_ answer: RecordAnswer) {
+        let continuation: CheckedContinuation<RecordAnswer, Never>? = state.withLockedValue { state in
             guard case .waiting(let continuation) = state else { return nil }
             state = continuation == nil ? .answered(answer) : .done
             return continuation
@@ -42,8 +55,8 @@ private final class Question: Sendable {
         continuation?.resume(returning: answer)
     }
 
-    func wait(_ continuation: CheckedContinuation<RecordLookup, Never>) {
-        let early: RecordLookup? = state.withLockedValue { state in
+    func wait(_ continuation: CheckedContinuation<RecordAnswer, Never>) {
+        let early: RecordAnswer? = state.withLockedValue { state in
             if case .answered(let answer) = state {
                 state = .done
                 return answer
@@ -65,9 +78,10 @@ final class UnboundThread: Sendable {
     /// A byte in it wakes the thread. Closed with this object, which the thread holds on to.
     private let wakeup: (read: Int32, write: Int32)
 
-    init(_ configuration: Resolver.Configuration) throws(Resolver.Flaw) {
+    /// `anchors`: the keys that signatures have to lead to; nil: nothing is validated.
+    init(_ configuration: Resolver.Configuration, anchors: Resolver.TrustAnchor?) throws(Resolver.Flaw) {
         wakeup = try UnboundThread.makePipe()
-        let context = try UnboundThread.makeContext(configuration)
+        let context = try UnboundThread.makeContext(configuration, anchors)
         let start = Unmanaged.passRetained(ThreadStart(owner: self, context: context))
         var thread = pthread_t()
         let error = pthread_create(
@@ -90,7 +104,7 @@ final class UnboundThread: Sendable {
         close(wakeup.write)
     }
 
-    func ask(_ name: String, _ type: ResourceData.RecordType, timeout: Duration) async -> RecordLookup {
+    func ask(_ name: String, _ type: ResourceData.RecordType, timeout: Duration) async -> RecordAnswer {
         let question = Question(name, type, deadline: .now + timeout)
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -99,10 +113,10 @@ final class UnboundThread: Sendable {
                     if !inbox.isStopped { inbox.questions.append(question) }
                     return inbox.isStopped
                 }
-                if isStopped { question.answer(.failure(reason: "the resolver is shut down")) } else { wake() }
+                if isStopped { question.answer(.failure("the resolver is shut down")) } else { wake() }
             }
         } onCancel: {
-            question.answer(.failure(reason: "look-up of \(name) was given up"))
+            question.answer(.failure("look-up of \(name) was given up"))
             wake()
         }
     }
@@ -146,10 +160,10 @@ final class UnboundThread: Sendable {
         return (ends[0], ends[1])
     }
 
-    private static func makeContext(_ configuration: Resolver.Configuration) throws(Resolver.Flaw) -> OpaquePointer {
+    private static func makeContext(_ configuration: Resolver.Configuration, _ anchors: Resolver.TrustAnchor?) throws(Resolver.Flaw) -> OpaquePointer {
         guard let context = ub_ctx_create() else { throw Resolver.Flaw(description: "libunbound could not be started") }
         do {
-            try configure(context, configuration)
+            try configure(context, configuration, anchors)
         } catch {
             ub_ctx_delete(context)
             throw error
@@ -157,22 +171,32 @@ final class UnboundThread: Sendable {
         return context
     }
 
-    private static func configure(_ context: OpaquePointer, _ configuration: Resolver.Configuration) throws(Resolver.Flaw) {
+    private static func configure(
+        _ context: OpaquePointer, _ configuration: Resolver.Configuration, _ anchors: Resolver.TrustAnchor?
+    ) throws(Resolver.Flaw) {
         // The resolvers of containers and of systemd are at loopback addresses.
         try check(ub_ctx_set_option(context, "do-not-query-localhost:", "no"), "do-not-query-localhost")
-        // A name that is missing now may be a container that starts in a moment.
+        // A name that is missing now may be a container that starts in a moment (RFC 2308 §5 allows three hours).
         try check(ub_ctx_set_option(context, "cache-max-negative-ttl:", "60"), "cache-max-negative-ttl")
         try check(ub_ctx_set_option(context, "unblock-lan-zones:", "yes"), "unblock-lan-zones")
+        try check(ub_ctx_set_option(context, "insecure-lan-zones:", "yes"), "insecure-lan-zones")
         for server in configuration.servers {
             try check(ub_ctx_set_fwd(context, "\(server.address)@\(server.port)"), "forwarding to \(server)")
+        }
+        switch anchors {
+        case .root: for record in Resolver.TrustAnchor.rootKeys { try check(ub_ctx_add_ta(context, record), "the root's key") }
+        case .file(let path): try check(ub_ctx_add_ta_file(context, path), "\(path)")
+        case nil: break
+        }
+        if anchors != nil {
+            for zone in Resolver.TrustAnchor.unsignedZones { try check(ub_ctx_set_option(context, "domain-insecure:", zone), "domain-insecure \(zone)") }
         }
         // A thread and no process: fork(2) would copy a program of many threads.
         try check(ub_ctx_async(context, 1), "ub_ctx_async")
         // libunbound answers for these by itself (RFC 6761, RFC 8375). With resolvers of the system's own, it is theirs to
-        // know them: containers and home networks use such names.
-        if !configuration.servers.isEmpty {
-            for zone in ["test.", "home.arpa."] { try check(ub_ctx_zone_remove(context, zone), "removing \(zone)") }
-        }
+        // know them: containers and home networks use such names. The first call of this kind also reads the trust anchors.
+        let ownZones = configuration.servers.isEmpty ? ["home.arpa."] : ["test.", "home.arpa."]
+        for zone in ownZones { try check(ub_ctx_zone_remove(context, zone), anchors?.flaw ?? "removing \(zone)") }
         for zone in configuration.zones {
             try check(ub_ctx_zone_add(context, zone.name, "static"), "zone \(zone.name)")
             for record in zone.records { try check(ub_ctx_data_add(context, record), "record \(record)") }
@@ -220,12 +244,12 @@ private final class UnboundLoop {
             context, question.name, question.type.rawValue, classIN, reference.toOpaque(),
             { reference, error, result in
                 let question = Unmanaged<Question>.fromOpaque(reference!).takeRetainedValue()
-                question.answer(lookup(question.name, error, result?.pointee))
+                question.answer(answer(question.name, error, result?.pointee))
                 if let result { ub_resolve_free(result) }
             }, &id)
         guard error == 0 else {
             reference.release()
-            question.answer(.failure(reason: "look-up of \(question.name): \(String(cString: ub_strerror(error)))"))
+            question.answer(.failure("look-up of \(question.name): \(String(cString: ub_strerror(error)))"))
             return
         }
         flights.append(Flight(question: question, id: id, reference: reference))
@@ -254,7 +278,7 @@ private final class UnboundLoop {
     /// Forgets the questions that were answered, and gives up those that were cancelled or are out of time.
     func sweep(at now: ContinuousClock.Instant) {
         for flight in flights where flight.question.deadline <= now {
-            flight.question.answer(.failure(reason: "look-up of \(flight.question.name) timed out"))
+            flight.question.answer(.failure("look-up of \(flight.question.name) timed out"))
         }
         let settled = flights.filter { $0.question.isSettled }
         guard !settled.isEmpty else { return }
@@ -269,7 +293,7 @@ private final class UnboundLoop {
 
     func end() {
         for flight in flights {
-            flight.question.answer(.failure(reason: "the resolver is shut down"))
+            flight.question.answer(.failure("the resolver is shut down"))
             cancel(flight)
         }
         ub_ctx_delete(context)
@@ -277,8 +301,24 @@ private final class UnboundLoop {
 }
 
 /// What a result of libunbound means for mail.
-private func lookup(_ name: String, _ error: Int32, _ result: ub_result?) -> RecordLookup {
-    guard error == 0, let result else { return .failure(reason: "look-up of \(name): \(String(cString: ub_strerror(error)))") }
+private func answer(_ name: String, _ error: Int32, _ result: ub_result?) -> RecordAnswer {
+    guard error == 0, let result else { return .failure("look-up of \(name): \(String(cString: ub_strerror(error)))") }
+    guard result.bogus == 0 else {
+        let why = result.why_bogus.map { String(cString: $0) } ?? "the signatures are wrong"
+        var answer = RecordAnswer.failure("look-up of \(name): DNSSEC: \(why)")
+        answer.isBogus = true
+        return answer
+    }
+    var answer = RecordAnswer(lookup(name, result))
+    answer.isSecure = result.secure != 0
+    if let canonical = result.canonname {
+        let text = String(cString: canonical)
+        answer.canonicalName = text.hasSuffix(".") ? String(text.dropLast()) : text
+    }
+    return answer
+}
+
+private func lookup(_ name: String, _ result: ub_result) -> Lookup<[[UInt8]]> {
     if result.havedata != 0 {
         var records: [[UInt8]] = []
         var index = 0

@@ -21,7 +21,7 @@ struct ResolverTests {
         ])
 
     private static let reverse = Resolver.Zone(
-        name: "2.0.192.in-addr.arpa.", records: ["1.2.0.192.in-addr.arpa. 60 IN PTR mail.example.org."])
+        name: "2.0.192.in-addr.arpa.", records: ["1.2.0.192.in-addr.arpa. 60 IN PTR mail.example.org.", "4.2.0.192.in-addr.arpa. 60 IN PTR mail.example.org."])
 
     private func resolver(search: [String] = [], hosts: String = "") throws -> Resolver {
         try Resolver(
@@ -64,12 +64,12 @@ struct ResolverTests {
             ("[192.0.2.9]", .found(.implicit)),
         ] as [(String, Lookup<MailExchange>)])
     func exchangers(name: String, want: Lookup<MailExchange>) async throws {
-        #expect(try await resolver(hosts: "192.0.2.7 inhosts.example.org").mailExchangers(of: Domain(name)!) == want)
+        #expect(try await resolver(hosts: "192.0.2.7 inhosts.example.org").mailExchangers(of: Domain(name)!).lookup == want)
     }
 
     @Test("all mail exchangers come with their preference")
     func listed() async throws {
-        guard case .found(.hosts(let hosts)) = try await resolver().mailExchangers(of: Domain("two.example.org")!) else {
+        guard case .found(.hosts(let hosts)) = try await resolver().mailExchangers(of: Domain("two.example.org")!).lookup else {
             Issue.record("no hosts")
             return
         }
@@ -101,6 +101,23 @@ struct ResolverTests {
         let resolver = try resolver()
         #expect(await resolver.names(of: IPAddress("192.0.2.1")!) == .found([Domain("mail.example.org")!]))
         #expect(await resolver.names(of: IPAddress("192.0.2.2")!) == .noSuchName)
+    }
+
+    @Test(
+        "a client's name is one that leads back to its address",
+        arguments: [
+            ("192.0.2.1", .confirmed(Domain("mail.example.org")!)), ("192.0.2.4", .unconfirmed(Domain("mail.example.org")!)), ("192.0.2.2", .none),
+            ("127.0.0.1", .confirmed(Domain("localhost")!)),
+        ] as [(String, ClientName)])
+    func clientNames(address: String, want: ClientName) async throws {
+        #expect(try await resolver().clientName(of: IPAddress(address)!) == want)
+    }
+
+    @Test("TXT records come with their strings joined")
+    func texts() async throws {
+        let resolver = try resolver()
+        #expect(await resolver.texts(of: Domain("text.example.org")!) == .found([Array("nothing".utf8)]))
+        #expect(await resolver.texts(of: Domain("mail.example.org")!) == .noRecords)
     }
 
     @Test("many questions at once are all answered")

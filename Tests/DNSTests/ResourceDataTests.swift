@@ -55,6 +55,22 @@ struct ResourceDataTests {
         #expect(MailExchange(rdata: [[1]]) == nil)
     }
 
+    @Test("the strings of TXT are joined, and cut ones are no text")
+    func texts() {
+        #expect(ResourceData.text([2] + Array("ab".utf8) + [1] + Array("c".utf8)) == Array("abc".utf8))
+        #expect(ResourceData.text([0]) == [])
+        #expect(ResourceData.text([3] + Array("ab".utf8)) == nil)
+        #expect(ResourceData.text([]) == nil)
+    }
+
+    @Test("TLSA has three octets and data")
+    func associations() {
+        let record = ResourceData.certificateAssociation([3, 1, 1, 0xAB, 0x0C])
+        #expect(record == CertificateAssociations.Record(usage: 3, selector: 1, matchingType: 1, data: [0xAB, 0x0C]))
+        #expect(record?.description == "3 1 1 ab0c")
+        #expect(ResourceData.certificateAssociation([3, 1, 1]) == nil)
+    }
+
     @Test("reverse names are nibbles and octets backwards")
     func reverseNames() {
         #expect(IPAddress("192.0.2.1")!.reverseName == "1.2.0.192.in-addr.arpa.")

@@ -27,6 +27,8 @@ struct SMTPNextHopLookupTests {
             Domain("b.example")!: found("192.0.2.2"),
             Domain("me.example")!: found("192.0.2.99"),
             Domain("many.example")!: found("192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14", "192.0.2.15", "192.0.2.16"),
+            Domain("mixed.example")!: found("192.0.2.21", "192.0.2.22", "192.0.2.23", "192.0.2.24", "192.0.2.25", "2001:db8::21"),
+            Domain("alsome.example")!: found("198.51.100.1", "192.0.2.98"),
             Domain("broken.example")!: .failure(reason: "SERVFAIL"),
             Domain("empty.example")!: .noRecords,
         ],
@@ -37,6 +39,8 @@ struct SMTPNextHopLookupTests {
             Domain("shaky.example")!: exchangers([(10, "missing.example"), (20, "broken.example")]),
             Domain("backup.example")!: exchangers([(10, "a.example"), (20, "ME.example"), (20, "b.example"), (30, "b.example")]),
             Domain("loop.example")!: exchangers([(10, "me.example"), (20, "a.example")]),
+            Domain("otherme.example")!: exchangers([(10, "a.example"), (20, "b.example"), (20, "alsome.example"), (30, "mixed.example")]),
+            Domain("lost.example")!: exchangers([(10, "broken.example"), (20, "me.example")]),
             Domain("null.example")!: .found(.none),
             Domain("fail.example")!: .failure(reason: "SERVFAIL"),
         ])
@@ -60,13 +64,26 @@ struct SMTPNextHopLookupTests {
             ("null.example", "556 5.1.10 domain null.example does not accept mail (null MX)"),
             ("backup.example", "a.example[192.0.2.1]:25 a.example[2001:db8::1]:25"),
             ("loop.example", "554 5.4.6 mail for loop.example loops back to myself"),
+            ("otherme.example", "a.example[192.0.2.1]:25 a.example[2001:db8::1]:25"),
+            ("alsome.example", "554 5.4.6 mail for alsome.example loops back to myself"),
+            // Elsewhere than where it listens, and by the host itself, it is no loop.
+            ("alsome.example:26", "alsome.example[198.51.100.1]:26 alsome.example[192.0.2.98]:26"),
+            ("[alsome.example]", "alsome.example[198.51.100.1]:25 alsome.example[192.0.2.98]:25"),
+            // What is nearer could not be looked up: not a loop, but not now.
+            ("lost.example", "451 4.4.3 host broken.example could not be looked up: SERVFAIL"),
+            // Both families get their turn.
+            (
+                "[mixed.example]",
+                "mixed.example[192.0.2.21]:25 mixed.example[2001:db8::21]:25 mixed.example[192.0.2.22]:25 mixed.example[192.0.2.23]:25 mixed.example[192.0.2.24]:25"
+            ),
             ("me.example", "554 5.4.6 mail for me.example loops back to myself"),
             ("missing.example", "550 5.1.2 domain missing.example not found"),
             ("fail.example", "451 4.4.3 mail exchangers of fail.example could not be looked up: SERVFAIL"),
         ])
     func targets(hop: String, want: String) async {
         var dice = Dice(state: 1)
-        let lookup = NextHopLookup(names: Self.table, hostname: Domain("me.example")!)
+        let lookup = NextHopLookup(
+            names: Self.table, hostname: Domain("me.example")!, ownEndpoints: [Endpoint("192.0.2.98:25")!])
         let got =
             switch await lookup.targets(of: NextHop(hop)!, using: &dice) {
             case .success(let targets): targets.map(\.relay).joined(separator: " ")
@@ -82,9 +99,9 @@ struct SMTPNextHopLookupTests {
             MailExchanger(preference: 5, host: Domain("c.example")!),
         ]
         var dice = Dice(state: 7)
-        var seen: Set<[Domain]> = []
-        for _ in 0..<100 { seen.insert(NextHopLookup.order(list, before: Domain("me.example")!, using: &dice)) }
+        var seen: Set<[[Domain]]> = []
+        for _ in 0..<100 { seen.insert(NextHopLookup.order(list, using: &dice)) }
         let (a, b, c) = (Domain("a.example")!, Domain("b.example")!, Domain("c.example")!)
-        #expect(seen == [[c, a, b], [c, b, a]])
+        #expect(seen == [[[c], [a, b]], [[c], [b, a]]])
     }
 }

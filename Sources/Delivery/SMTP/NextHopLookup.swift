@@ -29,12 +29,14 @@ package struct NextHopLookup: Sendable {
     package static let mostTargets = 5
 
     let names: any NameService
-    /// This server, to see that mail comes back to it.
+    /// This server, to see that mail comes back to it: by its name, and by where it listens.
     let hostname: Domain
+    let ownEndpoints: Set<Endpoint>
 
-    package init(names: any NameService, hostname: Domain) {
+    package init(names: any NameService, hostname: Domain, ownEndpoints: Set<Endpoint> = []) {
         self.names = names
         self.hostname = hostname
+        self.ownEndpoints = ownEndpoints
     }
 
     /// Not empty on success. `generator` spreads the load over exchangers of equal preference.
@@ -43,14 +45,12 @@ package struct NextHopLookup: Sendable {
     ) async -> Result<[Target], Reply> {
         switch hop.host {
         case .address(let address): return .success([Target(host: address.description, address: address, port: hop.port)])
-        case .name(let name): return await targets(of: [name], port: hop.port)
+        case .name(let name): return await targets(of: [[name]], port: hop.port, for: nil)
         case .mailExchangers(let domain):
-            switch await names.mailExchangers(of: domain) {
+            switch await names.mailExchangers(of: domain).lookup {
             case .found(.hosts(let exchangers)):
-                let hosts = NextHopLookup.order(exchangers, before: hostname, using: &generator)
-                return hosts.isEmpty ? .failure(loop(domain)) : await targets(of: hosts, port: hop.port)
-            case .found(.implicit):
-                return domain == hostname ? .failure(loop(domain)) : await targets(of: [domain], port: hop.port)
+                return await targets(of: NextHopLookup.order(exchangers, using: &generator), port: hop.port, for: domain)
+            case .found(.implicit): return await targets(of: [[domain]], port: hop.port, for: domain)
             case .found(.none):
                 // RFC 7505 §4.1, RFC 7504 §4.
                 return .failure(Reply(556, EnhancedCode(5, 1, 10), "domain \(domain) does not accept mail (null MX)"))
@@ -64,38 +64,58 @@ package struct NextHopLookup: Sendable {
         }
     }
 
-    /// RFC 5321 §5.1: by preference, those of equal preference in random order. A relay that finds itself among the
-    /// exchangers drops itself and all that are not preferred to it: mail must come nearer to its goal with every hop.
-    package static func order(
-        _ exchangers: [MailExchanger], before own: Domain, using generator: inout some RandomNumberGenerator
-    ) -> [Domain] {
-        let limit = exchangers.filter { $0.host == own }.map(\.preference).min()
-        let nearer = exchangers.filter { exchanger in limit.map { exchanger.preference < $0 } ?? true }
-        let byPreference = Dictionary(grouping: nearer, by: \.preference)
-        return byPreference.keys.sorted().flatMap { byPreference[$0]!.map(\.host).shuffled(using: &generator) }
-    }
-
-    private func loop(_ domain: Domain) -> Reply {
-        Reply(554, EnhancedCode(5, 4, 6), "mail for \(domain) loops back to myself")
+    /// RFC 5321 §5.1: by preference, those of equal preference, which stand together, in random order.
+    package static func order(_ exchangers: [MailExchanger], using generator: inout some RandomNumberGenerator) -> [[Domain]] {
+        let byPreference = Dictionary(grouping: exchangers, by: \.preference)
+        return byPreference.keys.sorted().map { byPreference[$0]!.map(\.host).shuffled(using: &generator) }
     }
 
     /// The addresses of these hosts, in their order. Hosts that cannot be found are passed over as long as another can.
-    private func targets(of hosts: [Domain], port: UInt16) async -> Result<[Target], Reply> {
+    ///
+    /// RFC 5321 §5.1: a relay for `domain` that finds itself among the exchangers drops itself and all that are not preferred
+    /// to it: mail must come nearer to its goal with every hop.
+    private func targets(of groups: [[Domain]], port: UInt16, for domain: Domain?) async -> Result<[Target], Reply> {
         var targets: [Target] = []
         var obstacle: Reply?
-        for host in hosts where targets.count < NextHopLookup.mostTargets {
-            switch await names.addresses(of: host) {
-            case .found(let addresses):
-                for address in addresses where !targets.contains(where: { $0.address == address }) {
-                    targets.append(Target(host: host.key, address: address, port: port))
-                }
-            case .noSuchName, .noRecords:
-                obstacle = obstacle ?? Reply(550, EnhancedCode(5, 4, 4), "host \(host) not found")
-            case .failure(let reason):
-                obstacle = Reply(451, EnhancedCode(4, 4, 3), "host \(host) could not be looked up: \(reason)")
+        for group in groups where targets.count < NextHopLookup.mostTargets {
+            let (found, flaw, isOwn) = await self.targets(of: group, port: port, until: domain != nil)
+            if isOwn {
+                obstacle = obstacle ?? Reply(554, EnhancedCode(5, 4, 6), "mail for \(domain!) loops back to myself")
+                break
             }
+            // What may pass outweighs what is for ever.
+            if let flaw, obstacle == nil || flaw.isTransient { obstacle = flaw }
+            for target in found where !targets.contains(where: { $0.address == target.address }) { targets.append(target) }
         }
         guard targets.isEmpty else { return .success(Array(targets.prefix(NextHopLookup.mostTargets))) }
         return .failure(obstacle ?? Reply(550, EnhancedCode(5, 4, 4), "host not found"))
+    }
+
+    /// Of hosts of one preference. `isOwn`: one of them is this server.
+    private func targets(of hosts: [Domain], port: UInt16, until looksForItself: Bool) async -> (found: [Target], flaw: Reply?, isOwn: Bool) {
+        var found: [Target] = []
+        var flaw: Reply?
+        for host in hosts {
+            if looksForItself, host == hostname { return ([], nil, true) }
+            switch await names.addresses(of: host) {
+            case .found(let addresses):
+                if looksForItself, addresses.contains(where: { ownEndpoints.contains(Endpoint(address: $0, port: port)) }) { return ([], nil, true) }
+                found += NextHopLookup.interleaved(addresses).map { Target(host: host.key, address: $0, port: port) }
+            case .noSuchName, .noRecords:
+                flaw = flaw ?? Reply(550, EnhancedCode(5, 4, 4), "host \(host) not found")
+            case .failure(let reason):
+                flaw = Reply(451, EnhancedCode(4, 4, 3), "host \(host) could not be looked up: \(reason)")
+            }
+            if found.count >= NextHopLookup.mostTargets, !looksForItself { break }
+        }
+        return (found, flaw, false)
+    }
+
+    /// One of each family in turn, the first family first: many addresses of one that is dead must not use up the attempts.
+    private static func interleaved(_ addresses: [IPAddress]) -> [IPAddress] {
+        guard let first = addresses.first else { return [] }
+        let same = addresses.filter { $0.isV6 == first.isV6 }
+        let other = addresses.filter { $0.isV6 != first.isV6 }
+        return (0..<max(same.count, other.count)).flatMap { index in [same, other].compactMap { index < $0.count ? $0[index] : nil } }
     }
 }
