@@ -46,6 +46,7 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let fuzzers: [Target] = [
     .target(name: "FuzzDriver", path: "Fuzz/Driver", swiftSettings: swiftSettings),
+    fuzzer("HeaderFuzzer", ["MailSyntax"]),
     fuzzer("LoginFuzzer", ["Accounts"]),
     fuzzer("ManifestFuzzer", ["Manifest"]),
     fuzzer("PostfixImportFuzzer", ["PostfixFiles", "Manifest"]),
@@ -86,7 +87,7 @@ let package = Package(
         // Layer 2
         room("Accounts", ["MailSyntax", "CCrypt", "COpenSSL", nioPosix, nioConcurrency]),
         room("PostfixFiles", ["Manifest", "MailSyntax"]),
-        room("Routing", ["MailSyntax"]),
+        room("Routing", ["MailSyntax", "COpenSSL"]),
         room("MailQueue", ["MailSyntax", "Telemetry", "CSQLite", deque, nioCore, nioPosix, nioConcurrency]),
 
         // Layer 3

@@ -54,6 +54,7 @@ package struct Assembly {
     /// Starts everything, serves until SIGTERM or SIGINT, and stops everything. Returns when all accepted mail is safe and
     /// all sockets are closed.
     package func run() async throws {
+        if let fault = first.faults.first { throw ApplianceFailure(description: fault.message) }
         log.record(.manifestLoaded, by: .appliance) { fields in
             fields.rule = file
             fields.message = first.contents

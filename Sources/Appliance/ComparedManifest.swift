@@ -67,7 +67,7 @@ struct Side: Sendable {
     }
 
     /// All that is no address, client or listener. A test sees to it that no key is left out.
-    var values: [Value] { serverValues + domainValues + userValues }
+    var values: [Value] { serverValues + rewritingValues + domainValues + userValues }
 
     private var serverValues: [Value] {
         let (limits, queue, relayhost) = (system.limits, system.queue, system.relayhost?.value)
@@ -90,6 +90,40 @@ struct Side: Sendable {
             Value("queue.bounce_lifetime", time(queue.bounceLifetime.value)), Value("queue.minimum_free", size(queue.minimumFree.value)),
             Value("logging.level", system.logging.level.value.rawValue), Value("logging.format", system.logging.format.value.rawValue),
         ]
+    }
+
+    private var rewritingValues: [Value] {
+        let (rewriting, local) = (system.rewriting, system.localDelivery)
+        func table(_ name: String, _ entries: [MailSystem.Rewriting.Entry]) -> [Value] {
+            entries.map { Value("rewriting.\(name).\($0.pattern.value)", "\($0.result.value)") }
+        }
+        func classes(_ name: String, _ classes: Located<[MailSystem.Rewriting.Class]>) -> Value {
+            Value("rewriting.\(name)", list(classes.value.map(\.rawValue)))
+        }
+        return table("canonical", rewriting.canonical.entries) + table("sender_canonical", rewriting.senderCanonical.entries)
+            + table("recipient_canonical", rewriting.recipientCanonical.entries) + table("generic", rewriting.generic)
+            + table("sender_bcc", rewriting.senderBCC) + table("recipient_bcc", rewriting.recipientBCC) + [
+                classes("canonical_classes", rewriting.canonical.classes), classes("sender_canonical_classes", rewriting.senderCanonical.classes),
+                classes("recipient_canonical_classes", rewriting.recipientCanonical.classes),
+                classes("masquerade_classes", rewriting.masqueradeClasses),
+                // In their order, of which the first that fits counts.
+                Value(
+                    "rewriting.masquerade_domains",
+                    rewriting.masqueradeDomains.isEmpty
+                        ? nil : rewriting.masqueradeDomains.map { ($0.value.isExempt ? "!" : "") + $0.value.domain.text }.joined(separator: ", ")),
+                Value("rewriting.masquerade_exceptions", list(rewriting.masqueradeExceptions.map(\.value))),
+                Value("rewriting.propagate_extensions", list(rewriting.extended.value.map(\.rawValue))),
+                Value("rewriting.local_header_clients", list(rewriting.clients.value.map(\.rawValue))),
+                Value("rewriting.remote_header_domain", rewriting.remoteHeaderDomain.map { "\($0.value)" }),
+                Value("rewriting.always_add_missing_headers", "\(rewriting.alwaysAddsMissingHeaders.value)"),
+                Value("rewriting.always_bcc", rewriting.alwaysBCC.map { "\($0.value)" }),
+                Value("rewriting.srs.domain", rewriting.srs.map { "\($0.domain.value)" }),
+                Value("local_delivery.allow_mail_to_commands", list(local.commands.value.map(\.rawValue))),
+                Value("local_delivery.allow_mail_to_files", list(local.files.value.map(\.rawValue))),
+                Value("local_delivery.command_time_limit", time(local.commandTimeLimit.value)),
+                Value("local_delivery.command_concurrency", "\(local.commandConcurrency.value)"),
+                Value("local_delivery.forward_path", local.forwardPath.value.isEmpty ? nil : local.forwardPath.value.joined(separator: ", ")),
+            ] + (rewriting.srs?.secrets ?? []).enumerated().map { Value("rewriting.srs.secret\($0 == 0 ? "" : " \($0 + 1)")", "(a secret)", secret: $1.value) }
     }
 
     private var domainValues: [Value] {

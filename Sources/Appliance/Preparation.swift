@@ -27,9 +27,13 @@ struct Preparation: Sendable {
     let mailboxes: LocalAgent.Configuration
     let nextHops: SMTPAgent.Configuration
     let contents: String
+    /// What files that the manifest names say against it: with any, it is not put into force.
+    let faults: [Diagnostic]
 
     init(_ system: MailSystem, text: [UInt8]) {
-        let router = Router(routerConfiguration(system))
+        var faults: [Diagnostic] = []
+        let router = Router(routerConfiguration(system, srs: srsConfiguration(system, faults: &faults)))
+        self.faults = faults
         self.text = text
         queueDirectory = system.queue.directory
         format = system.logging.format
@@ -41,7 +45,7 @@ struct Preparation: Sendable {
         smtp = smtpConfiguration(system, router)
         queue = queueConfiguration(system, router)
         mailboxes = mailboxConfiguration(system)
-        nextHops = nextHopConfiguration(system)
+        nextHops = nextHopConfiguration(system, router)
         contents = system.contents
     }
 }

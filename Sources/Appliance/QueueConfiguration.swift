@@ -21,15 +21,7 @@ func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliverySched
             case .remote(let address): .nextHop(router.nextHop(for: address.domain))
             }
         },
-        route: { address in
-            let destinations: [Destination] =
-                switch router.route(address) {
-                case .deliver(let destinations, _): destinations
-                case .relay(let address, _), .outside(let address): [.remote(address)]
-                case .unknown: []
-                }
-            return destinations.map { RecipientTarget($0, origin: origin) }
-        })
+        route: { address in router.destinations(of: address).map { RecipientTarget($0, origin: origin) } })
 }
 
 func mailboxConfiguration(_ system: MailSystem) -> LocalAgent.Configuration {
@@ -42,10 +34,10 @@ func mailboxConfiguration(_ system: MailSystem) -> LocalAgent.Configuration {
         hostname: system.hostname.value.key)
 }
 
-func nextHopConfiguration(_ system: MailSystem) -> SMTPAgent.Configuration {
+func nextHopConfiguration(_ system: MailSystem, _ router: Router) -> SMTPAgent.Configuration {
     var limits = SMTPAgent.Limits()
     limits.grace = Grace.conversations
-    return SMTPAgent.Configuration(hostname: system.hostname.value, limits: limits)
+    return SMTPAgent.Configuration(hostname: system.hostname.value, limits: limits, rewriting: OutgoingRewriting(router))
 }
 
 extension MailboxFormat {

@@ -110,7 +110,7 @@ actor Reload {
 
     /// All that may fail: what the new manifest needs is there when this succeeds, and nothing is changed yet.
     private func open(_ new: Preparation, _ wanted: Listeners.Addresses) async -> Result<Listeners.Opened, Refusal> {
-        var diagnostics: [Diagnostic] = []
+        var diagnostics = new.faults
         // The keys are those of `ManifestComparison.fixedKeys`.
         if new.queueDirectory.value != inForce.queueDirectory.value {
             diagnostics.append(

@@ -7,7 +7,7 @@ internal import Routing
 internal import SMTP
 internal import SMTPServer
 
-func routerConfiguration(_ system: MailSystem) -> Router.Configuration {
+func routerConfiguration(_ system: MailSystem, srs: SRS? = nil) -> Router.Configuration {
     Router.Configuration(
         manifest: system.fileName, origin: system.origin.value,
         // The manifest admits only characters of ASCII here.
@@ -21,7 +21,8 @@ func routerConfiguration(_ system: MailSystem) -> Router.Configuration {
                 user.name.value, line: user.name.position?.line, forward: user.forward.map { target($0.value) }, keepsCopy: user.keepCopy)
         },
         aliases: system.aliases.map { Router.Entry($0.name.value, line: $0.name.position?.line, targets: $0.targets.map { target($0.value) }) },
-        relayhost: system.relayhost?.value.hop, relayhostLine: system.relayhost?.position?.line)
+        relayhost: system.relayhost?.value.hop, relayhostLine: system.relayhost?.position?.line,
+        rewriting: addressRewriting(system), srs: srs, srsLine: system.rewriting.srs?.domain.position?.line)
 }
 
 func policyConfiguration(_ system: MailSystem) -> AccessPolicy.Configuration {
@@ -33,15 +34,17 @@ func policyConfiguration(_ system: MailSystem) -> AccessPolicy.Configuration {
 }
 
 func smtpConfiguration(_ system: MailSystem, _ router: Router) -> SMTPService.Configuration {
-    SMTPService.Configuration(
+    let policy = AccessPolicy(policyConfiguration(system), router: router)
+    return SMTPService.Configuration(
         session: ServerSession.Configuration(
             hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
             recipientLimit: system.limits.recipientsPerMessage.value),
-        policy: AccessPolicy(policyConfiguration(system), router: router), connectionsPerClient: system.limits.connectionsPerClient.value,
+        policy: policy, connectionsPerClient: system.limits.connectionsPerClient.value,
         rules: SMTPService.Rules(
             messageSize: system.rule(system.limits.messageSize.position, "limits.message_size"),
             recipients: system.rule(system.limits.recipientsPerMessage.position, "limits.recipients_per_message"),
-            connections: system.rule(system.limits.connectionsPerClient.position, "limits.connections_per_client")))
+            connections: system.rule(system.limits.connectionsPerClient.position, "limits.connections_per_client")),
+        rewriting: messageRewriting(system, router, policy))
 }
 
 private func kind(_ kind: MailSystem.MailDomain.Kind) -> Router.MailDomain.Kind {

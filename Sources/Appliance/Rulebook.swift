@@ -40,7 +40,9 @@ struct Rulebook {
     let policy: AccessPolicy
 
     init(_ system: MailSystem) {
-        router = Router(routerConfiguration(system))
+        // A secret that cannot be read here is no reason not to answer: then addresses of that scheme are like others.
+        var faults: [Diagnostic] = []
+        router = Router(routerConfiguration(system, srs: srsConfiguration(system, faults: &faults)))
         policy = AccessPolicy(policyConfiguration(system), router: router)
     }
 
@@ -53,13 +55,25 @@ struct Rulebook {
         if let sender = question.sender {
             let (reply, rule) = policy.answer(sender: sender, client: client, trace: trace)
             verdict = Verdict(command: .mail, reply: reply, rule: rule, destinations: [])
+            if let trace, let sender { _ = router.rewriting?.incoming(sender, .envelopeSender, trace: trace) }
         }
         guard verdict.reply.isPositive, let recipient = question.recipient else { return verdict }
         trace?.part = .recipient
         let decision = policy.decide(recipient: recipient, client: client, trace: trace)
+        if let trace, case .accept(let destinations, _) = decision { note(question, recipient, destinations, trace) }
         switch decision {
         case .accept(let destinations, let rule): return Verdict(command: .rcpt, reply: decision.reply, rule: rule, destinations: destinations)
         case .refuse(let reply, let rule): return Verdict(command: .rcpt, reply: reply, rule: rule, destinations: [])
+        }
+    }
+
+    /// Who gets copies, and what is different where mail goes out.
+    private func note(_ question: Question, _ recipient: Address, _ destinations: [Destination], _ trace: Trace) {
+        guard let rewriting = router.rewriting else { return }
+        for case .remote(let address) in destinations { _ = rewriting.generic(address, trace: trace) }
+        let sender = (question.sender ?? nil).map { rewriting.incoming($0, .envelopeSender) }
+        for (address, rule) in rewriting.copies(sender: sender, recipients: [router.canonical(recipient) ?? recipient]) {
+            trace.note(.copy, address.description, "gets a copy", rule: rule)
         }
     }
 }

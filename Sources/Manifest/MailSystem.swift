@@ -48,8 +48,10 @@ package struct MailSystem: Sendable {
     package var networks: Located<[Network]>
     package var relayhost: Located<Relayhost>?
     package var tls: TLS
+    package var rewriting: Rewriting
     package var limits: Limits
     package var mailboxes: Mailboxes
+    package var localDelivery: LocalDelivery
     package var listen: Listen
     package var queue: Queue
     package var logging: Logging

@@ -49,6 +49,7 @@ package enum ManifestReader {
         let links = findings.knowsAllNames ? LinkCheck.run(book, &findings) : nil
         if links != nil { TestCheck.run(system, book, &findings) }
         SystemCheck.run(system, book, &findings)
+        RewriteCheck.run(system, book, &findings)
         SecretCheck.run(system, &findings)
         if let links, !findings.hasErrors { ReachCheck.run(book, links, &findings) }
     }

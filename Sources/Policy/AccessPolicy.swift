@@ -93,10 +93,12 @@ package struct AccessPolicy: Sendable {
 
     package func mayRelay(_ client: ClientFacts) -> Bool { relayRule(client) != nil }
 
+    package func isInNetworks(_ address: IPAddress) -> Bool { networks.contains { $0.contains(address) } }
+
     /// What lets the client send to elsewhere; nil: nothing does.
     private func relayRule(_ client: ClientFacts) -> Rule? {
         if client.isLocalProcess { return localProcessRule }
-        if let address = client.address, networks.contains(where: { $0.contains(address) }) { return networksRule }
+        if let address = client.address, isInNetworks(address) { return networksRule }
         return client.login.map { router.rule(ofUser: $0) ?? networksRule }
     }
 
@@ -137,10 +139,21 @@ package struct AccessPolicy: Sendable {
             trace?.note(.relaying, recipient.description, "reads like a route to elsewhere, which is not for this client", rule: networksRule)
             return .refuse(relayAccessDenied(recipient), rule: networksRule)
         }
-        switch router.route(recipient, trace: trace) {
+        // Rewriting lets nobody relay who might not: where the address as it was given is outside, it stays so. And one that
+        // is ours may lead outside, as an alias may.
+        let canonical = router.canonical(recipient, trace: trace)
+        let isOurs = canonical != nil && router.addressClass(of: recipient.domain) != .outside
+        if canonical != nil, !isOurs, relayRule(client) == nil {
+            trace?.note(.relaying, recipient.domain.text, "is not for this client to send to", rule: networksRule)
+            return .refuse(relayAccessDenied(recipient), rule: networksRule)
+        }
+        switch router.route(canonical ?? recipient, trace: trace) {
         case .deliver(let destinations, let rule): return .accept(destinations, rule: rule)
         case .relay(let address, let rule): return .accept([.remote(address)], rule: rule)
         case .unknown(let rule): return .refuse(unknownUser(recipient), rule: rule)
+        case .outside(let address) where isOurs:
+            trace?.note(.remote, address.description, "is passed on")
+            return .accept([.remote(address)], rule: router.rule(of: recipient.domain))
         case .outside(let address):
             guard let rule = relayRule(client) else {
                 trace?.note(.relaying, address.domain.text, "is not for this client to send to", rule: networksRule)

@@ -51,10 +51,52 @@ package enum AddressClass: Hashable, Sendable { case local, virtual, relay, outs
 
 package struct Router: Sendable {
     let tables: RoutingTables
+    /// Nil: no address is rewritten.
+    package let rewriting: AddressRewriting?
+    /// Nil: forwarded mail keeps its sender.
+    package let srs: SRS?
+    private let srsLine: Int?
+    /// Nil: canonical tables say nothing of recipients.
+    private let canonicals: AddressRewriting?
 
-    package init(_ configuration: Configuration) { tables = RoutingTables(configuration) }
+    package init(_ configuration: Configuration) {
+        tables = RoutingTables(configuration)
+        rewriting = configuration.rewriting
+        srs = configuration.srs
+        srsLine = configuration.srsLine
+        canonicals = configuration.rewriting.flatMap { $0.leaves(.envelopeRecipient) ? nil : $0 }
+    }
+
+    /// What canonical tables make of a recipient; nil: it stays as it is.
+    package func canonical(_ recipient: Address, trace: Trace? = nil) -> Address? {
+        guard let canonicals else { return nil }
+        let result = canonicals.incoming(recipient, .envelopeRecipient, trace: trace)
+        return result.description == recipient.description ? nil : result
+    }
+
+    /// Where mail to an address ends that this server itself sends, or that is sent again. Empty: at nobody.
+    package func destinations(of address: Address) -> [Destination] { destinations(ofCanonical: canonical(address) ?? address) }
+
+    /// The same of an address that was rewritten already.
+    package func destinations(ofCanonical address: Address) -> [Destination] {
+        switch route(address) {
+        case .deliver(let destinations, _): destinations
+        case .relay(let address, _), .outside(let address): [.remote(address)]
+        case .unknown: []
+        }
+    }
 
     package func route(_ address: Address, trace: Trace? = nil) -> Route {
+        if let srs, let reversal = srs.reverse(address) {
+            switch reversal {
+            case .sender(let sender):
+                trace?.note(.rewriting, address.description, "is the way back to \(sender)", rule: tables.rule(srsLine, "rewriting.srs"))
+                return .deliver([.remote(sender)], rule: tables.rule(srsLine, "rewriting.srs"))
+            case .invalid(let reason):
+                trace?.note(.rewriting, address.description, "\(reason)", rule: tables.rule(srsLine, "rewriting.srs"))
+                return .unknown(rule: tables.rule(srsLine, "rewriting.srs"))
+            }
+        }
         let match = tables.match(address, trace)
         switch match {
         case .outside: return .outside(address)
@@ -100,6 +142,9 @@ package struct Router: Sendable {
 
     /// The manifest line of the user. Nil: there is no such user.
     package func rule(ofUser name: String) -> Rule? { tables.user(named: name).map { tables.rule(of: .user($0)) } }
+
+    /// The manifest line of a domain of ours.
+    package func rule(of domain: Domain) -> Rule { tables.rule(of: .nobody(domain: tables.domain(domain))) }
 
     /// Where mail for `domain`, one of a relay domain or outside, is handed to.
     package func nextHop(for domain: Domain, trace: Trace? = nil) -> NextHop {

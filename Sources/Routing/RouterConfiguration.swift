@@ -17,11 +17,20 @@ extension Router {
         /// For all that is not ours; nil: the MX of the recipient's domain.
         package var relayhost: NextHop?
         package var relayhostLine: Int?
+        /// Nil: no address is rewritten.
+        package var rewriting: AddressRewriting?
+        /// Nil: forwarded mail keeps its sender.
+        package var srs: SRS?
+        package var srsLine: Int?
 
         package init(
             manifest: String, origin: Domain, extensionDelimiter: UInt8? = nil, domains: [MailDomain] = [], users: [User] = [],
-            aliases: [Entry] = [], relayhost: NextHop? = nil, relayhostLine: Int? = nil
+            aliases: [Entry] = [], relayhost: NextHop? = nil, relayhostLine: Int? = nil, rewriting: AddressRewriting? = nil,
+            srs: SRS? = nil, srsLine: Int? = nil
         ) {
+            self.srsLine = srsLine
+            self.rewriting = rewriting
+            self.srs = srs
             self.manifest = manifest
             self.origin = origin
             self.extensionDelimiter = extensionDelimiter

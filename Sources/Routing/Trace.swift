@@ -10,6 +10,8 @@ package final class Trace {
     package enum Kind: String, CaseIterable, Sendable {
         // `Policy`'s
         case client, login, sender, relaying
+        /// An address that becomes another, and who gets a copy.
+        case rewriting, copy
         // The router's: which domain, which look-ups, what they found
         case domain, lookup, address, alias, forward, recipient, again
         /// Where the way ends: in a mailbox, at another server, in a file, with a program, or where a file says.

@@ -241,9 +241,13 @@ final class Connection: ChannelDuplexHandler {
         let id = service.queue.spool.nextID(now: now)
         let origin = Origin(client: client.address, helo: session.helo, protocolName: session.protocolName)
         let trace = receivedField(origin, by: open.configuration.session.hostname, id: id, recipients: envelope.recipients, at: now)
-        let sink = ContentSink(id: id, trace: trace, spool: service.queue.spool, threads: service.threads, loop: context.eventLoop)
+        let rewriting = open.configuration.rewriting
+        if let rewriting { open.sender = rewriting.sender(open.sender) }
+        let rewriter = rewriting?.headerRewriter(for: client, isSubmission: client.isLocalProcess, sender: open.sender, id: id, at: now)
+        let sink = ContentSink(id: id, trace: trace, rewriter: rewriter, spool: service.queue.spool, threads: service.threads, loop: context.eventLoop)
         sink.onDrained = { [unowned self] in pump() }
         (open.envelope, open.id, open.sink, open.received) = (envelope, id, sink, now)
+        open.envelope?.sender = open.sender
         transaction = open
     }
 
@@ -273,8 +277,11 @@ final class Connection: ChannelDuplexHandler {
             open.sink?.abandon()
             return answer(reply)
         }
-        let message = IncomingMessage(
-            id: id, envelope: envelope, recipients: queuedRecipients(open, envelope), received: open.received, content: content)
+        var recipients = queuedRecipients(open, envelope)
+        if let rewriting = open.configuration.rewriting {
+            recipients += rewriting.copies(sender: open.sender, recipients: recipients, addresses: envelope.recipients)
+        }
+        let message = IncomingMessage(id: id, envelope: envelope, recipients: recipients, received: open.received, content: content)
         let pending = NIOLoopBound((self, open), eventLoop: loop)
         let (size, queue) = (content.size, service.queue)
         // After all connections that have something to read: what they bring goes into one transaction.

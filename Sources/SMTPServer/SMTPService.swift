@@ -16,8 +16,13 @@ package final class SMTPService: Sendable {
         package let policy: AccessPolicy
         package let connectionsPerClient: Int
         package let rules: Rules
+        /// Nil: addresses and headers stay as they come.
+        package let rewriting: MessageRewriting?
 
-        package init(session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int, rules: Rules) {
+        package init(
+            session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int, rules: Rules, rewriting: MessageRewriting? = nil
+        ) {
+            self.rewriting = rewriting
             self.session = session
             self.policy = policy
             self.connectionsPerClient = connectionsPerClient

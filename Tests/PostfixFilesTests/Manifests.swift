@@ -12,9 +12,10 @@ extension MailSystem {
             users: [], aliases: [], addressExtension: Located(nil),
             networks: Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")]), relayhost: nil,
             tls: TLS(level: Located(.none), certificate: nil, certificates: []),
+            rewriting: MailSystem.defaults.rewriting,
             limits: Limits(
                 messageSize: Located(26_214_400), mailboxSize: Located(0), recipientsPerMessage: Located(1000), connectionsPerClient: Located(50)),
-            mailboxes: Mailboxes(format: Located(.maildir), directory: Located("/var/mail")),
+            mailboxes: Mailboxes(format: Located(.maildir), directory: Located("/var/mail")), localDelivery: MailSystem.defaults.localDelivery,
             listen: Listen(
                 smtp: Located([Endpoint("0.0.0.0:25")!, Endpoint("[::]:25")!]), submission: Located([]), submissions: Located([]), health: Located([])),
             queue: Queue(

@@ -9,15 +9,28 @@ internal import SMTP
 struct Shipment: Sendable {
     let request: DeliveryRequest
     let recipients: [QueuedRecipient]
+    /// Nil: it goes out as it is in the queue.
+    var outgoing: Outgoing?
+
+    /// What is different about it on the way.
+    struct Outgoing: Sendable {
+        let rewriting: OutgoingRewriting
+        let isForwarded: Bool
+        let content: MessageContent
+        let head: ContentFile.Head?
+    }
+
+    /// What is sent.
+    var content: MessageContent { outgoing?.content ?? request.content }
 
     /// RFC 5321 §4.5.3.1.8: a server must take 100 recipients at least, and not one more.
     static let mostRecipients = 100
 
     var envelope: Envelope {
         Envelope(
-            sender: request.sender,
+            sender: outgoing.map { $0.rewriting.sender(request.sender, isForwarded: $0.isForwarded) } ?? request.sender,
             recipients: recipients.map {
-                EnvelopeRecipient(address: $0.target.address, notify: $0.notify, originalRecipient: $0.reportedOriginal)
+                EnvelopeRecipient(address: outgoing?.rewriting.recipient($0.target.address) ?? $0.target.address, notify: $0.notify, originalRecipient: $0.reportedOriginal)
             },
             body: request.body, isInternationalized: request.isInternationalized, returnContent: request.returnContent,
             envelopeID: request.envelopeID)
@@ -31,11 +44,34 @@ struct Batch: Sendable {
 
     init(_ requests: [DeliveryRequest], report: @escaping @Sendable (DeliveryReport) -> Void) {
         self.report = report
-        waiting = requests.flatMap { request in
-            stride(from: 0, to: request.recipients.count, by: Shipment.mostRecipients).map { start in
-                Shipment(request: request, recipients: Array(request.recipients[start...].prefix(Shipment.mostRecipients)))
+        waiting = requests.flatMap { Batch.shipments($0, $0.recipients, nil) }.reversed()
+    }
+
+    /// The same with addresses rewritten. Blocks where a message is in a file.
+    init(_ requests: [DeliveryRequest], rewriting: OutgoingRewriting, report: @escaping @Sendable (DeliveryReport) -> Void) {
+        self.report = report
+        waiting = []
+        for request in requests {
+            do {
+                let (content, head) = try rewriting.rewriteContent(of: request.content)
+                let forwarded = request.recipients.filter { rewriting.isForwarded($0, from: request.sender) }
+                let others = forwarded.isEmpty ? request.recipients : request.recipients.filter { !rewriting.isForwarded($0, from: request.sender) }
+                for (recipients, isForwarded) in [(others, false), (forwarded, true)] {
+                    waiting += Batch.shipments(
+                        request, recipients, Shipment.Outgoing(rewriting: rewriting, isForwarded: isForwarded, content: content, head: head))
+                }
+            } catch {
+                let reply = Reply(451, EnhancedCode(4, 3, 0), "the message could not be read: \(error)")
+                for shipment in Batch.shipments(request, request.recipients, nil) { giveUp(shipment, because: reply, relay: "none") }
             }
-        }.reversed()
+        }
+        waiting.reverse()
+    }
+
+    private static func shipments(_ request: DeliveryRequest, _ recipients: [QueuedRecipient], _ outgoing: Shipment.Outgoing?) -> [Shipment] {
+        stride(from: 0, to: recipients.count, by: Shipment.mostRecipients).map { start in
+            Shipment(request: request, recipients: Array(recipients[start...].prefix(Shipment.mostRecipients)), outgoing: outgoing)
+        }
     }
 
     var isEmpty: Bool { waiting.isEmpty }

@@ -14,20 +14,24 @@ final class ContentFile: Sendable {
     }
 
     private let descriptor: Int32
+    private let fileSize: Int
+    private let head: Head?
     /// Octets.
     let size: Int
     let traits: ContentTraits
 
     /// Opens the file and reads it once, to know what it needs of a next hop before a word of it is sent.
-    init(path: String, size: Int) throws {
+    init(path: String, size fileSize: Int, head: Head? = nil) throws {
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Flaw(description: String(cString: strerror(errno))) }
-        self.size = size
+        self.fileSize = fileSize
+        self.head = head
+        size = fileSize + (head.map { $0.octets.readableBytes - $0.length } ?? 0)
         var traits = ContentTraits()
         do {
             var offset = 0
             while offset < size {
-                let chunk = try ContentFile.read(descriptor, at: offset, size)
+                let chunk = try ContentFile.read(descriptor, at: offset, fileSize, head)
                 traits.scan(chunk)
                 offset += chunk.readableBytes
             }
@@ -41,7 +45,13 @@ final class ContentFile: Sendable {
     deinit { close(descriptor) }
 
     /// The next chunk; never empty before `size`.
-    func read(at offset: Int) throws -> ByteBuffer { try ContentFile.read(descriptor, at: offset, size) }
+    func read(at offset: Int) throws -> ByteBuffer { try ContentFile.read(descriptor, at: offset, fileSize, head) }
+
+    private static func read(_ descriptor: Int32, at offset: Int, _ size: Int, _ head: Head?) throws -> ByteBuffer {
+        guard let head else { return try read(descriptor, at: offset, size) }
+        guard offset < head.octets.readableBytes else { return try read(descriptor, at: offset - head.octets.readableBytes + head.length, size) }
+        return head.octets.getSlice(at: head.octets.readerIndex + offset, length: min(chunkSize, head.octets.readableBytes - offset))!
+    }
 
     private static func read(_ descriptor: Int32, at offset: Int, _ size: Int) throws -> ByteBuffer {
         let wanted = min(chunkSize, size - offset)

@@ -19,8 +19,11 @@ package final class SMTPAgent: DeliveryAgent {
         /// This server's name, for EHLO and to see loops.
         package var hostname: Domain
         package var limits: Limits
+        /// Nil: mail goes out as it is in the queue.
+        package var rewriting: OutgoingRewriting?
 
-        package init(hostname: Domain, limits: Limits = Limits()) {
+        package init(hostname: Domain, limits: Limits = Limits(), rewriting: OutgoingRewriting? = nil) {
+            self.rewriting = rewriting
             self.hostname = hostname
             self.limits = limits
         }
@@ -64,7 +67,7 @@ package final class SMTPAgent: DeliveryAgent {
     package func deliver(
         _ batch: [DeliveryRequest], to place: DeliveryPlace, report: @escaping @Sendable (DeliveryReport) -> Void
     ) async {
-        var batch = Batch(batch, report: report)
+        var batch = await prepare(batch, report)
         guard case .nextHop(let hop) = place else {
             return batch.giveUp(because: Reply(451, EnhancedCode(4, 3, 5), "\(place) is no next hop"), relay: "none")
         }
@@ -75,6 +78,16 @@ package final class SMTPAgent: DeliveryAgent {
         } onCancel: {
             cancellation.cancel()
         }
+    }
+
+    private func prepare(_ batch: [DeliveryRequest], _ report: @escaping @Sendable (DeliveryReport) -> Void) async -> Batch {
+        guard let rewriting = configuration.withLockedValue({ $0.rewriting }) else { return Batch(batch, report: report) }
+        let rewritten = try? await threads.runIfActive { Batch(batch, rewriting: rewriting, report: report) }
+        if let rewritten { return rewritten }
+        // The threads are gone: the appliance stops.
+        var left = Batch(batch, report: report)
+        left.giveUp(because: .stopped, relay: "none")
+        return left
     }
 
     /// Takes leave of all idle connections, and keeps none from now on.

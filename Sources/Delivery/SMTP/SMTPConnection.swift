@@ -183,18 +183,17 @@ final class SMTPConnection: ChannelInboundHandler {
         }
         sent += 1
         current = Current(shipment: shipment)
-        switch shipment.request.content {
-        case .inline(let content): return begin(traits: ContentTraits(of: content))
+        switch shipment.content {
+        case .inline(let content): return begin(size: content.readableBytes, traits: ContentTraits(of: content))
         case .file(let path, let size):
-            openFile(path, size)
+            openFile(path, size, shipment.outgoing?.head)
             return []
         }
     }
 
-    private func begin(traits: ContentTraits) -> [ClientSession.Action] {
+    private func begin(size: Int, traits: ContentTraits) -> [ClientSession.Action] {
         current!.hasBegun = true
-        let request = current!.shipment.request
-        return session.begin(OutgoingMessage(envelope: current!.shipment.envelope, size: request.content.size, traits: traits))
+        return session.begin(OutgoingMessage(envelope: current!.shipment.envelope, size: size, traits: traits))
     }
 
     /// The batch is not done, but this connection is.
@@ -224,7 +223,7 @@ final class SMTPConnection: ChannelInboundHandler {
     private func sendContent() -> Bool {
         guard let current, let context else { return false }
         var stuffer = DotStuffer()
-        switch current.shipment.request.content {
+        switch current.shipment.content {
         case .inline(let content):
             context.write(wrapOutboundOut(stuffer.stuff(content)), promise: nil)
             context.write(wrapOutboundOut(stuffer.terminator()), promise: nil)
@@ -236,15 +235,15 @@ final class SMTPConnection: ChannelInboundHandler {
         }
     }
 
-    private func openFile(_ path: String, _ size: Int) {
+    private func openFile(_ path: String, _ size: Int, _ head: ContentFile.Head?) {
         guard let context else { return }
-        let opened = threads.runIfActive(eventLoop: context.eventLoop) { try ContentFile(path: path, size: size) }
+        let opened = threads.runIfActive(eventLoop: context.eventLoop) { try ContentFile(path: path, size: size, head: head) }
         opened.assumeIsolated().whenComplete { result in
             guard self.end == nil, let shipment = self.current?.shipment else { return }
             switch result {
             case .success(let file):
                 self.current!.file = file
-                self.perform(self.begin(traits: file.traits))
+                self.perform(self.begin(size: file.size, traits: file.traits))
             case .failure(let error):
                 self.run?.batch.giveUp(shipment, because: SMTPConnection.unreadable(error), relay: self.target.relay)
                 self.current = nil

@@ -88,8 +88,10 @@ struct Section {
             findings.error(.unknownKey, "", at: key.span)
             return nil
         }
+        // A letter too many or too few is a slip, whatever key of that very name stands elsewhere.
+        let isSlip = declarations.contains { editDistance(Array($0.name.utf8), Array(name.utf8)) == 1 }
         let hint =
-            Slips.hint(for: name) ?? ManifestSchema.hint(forMisplaced: name) ?? findings.suggestions.hint(for: name, among: declarations.map(\.name))
+            Slips.hint(for: name) ?? (isSlip ? findings.suggestions.hint(for: name, among: declarations.map(\.name)) : nil) ?? ManifestSchema.hint(forMisplaced: name) ?? findings.suggestions.hint(for: name, among: declarations.map(\.name))
             ?? "the keys here are: \(declarations.map(\.name).joined(separator: ", "))"
         findings.error(.unknownKey, "unknown key \(quoted(name))", at: key.span, hint: hint)
         return nil

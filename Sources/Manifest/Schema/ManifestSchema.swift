@@ -29,6 +29,11 @@ enum ManifestSchema {
         "relayhost", RelayhostKeys.syntax, defaultNote: "none: by MX records", example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
         "The server that gets all mail to the outside.")
     static let tls = Key("tls", TLSKeys.syntax, default: "{}", example: "{level: none}", "Encryption of connections.")
+    static let rewriting = Key(
+        "rewriting", RewritingKeys.syntax, default: "{}", example: "{canonical: {ajones: alice}}", "Addresses that become others on their way, and copies.")
+    static let localDelivery = Key(
+        "local_delivery", LocalDeliveryKeys.syntax, default: "{}", example: "{allow_mail_to_commands: [alias]}", notServed: "until it does, leave the key out",
+        "Delivery to files, commands and lists, and users' own forward files.")
     static let limits = Key("limits", LimitKeys.syntax, default: "{}", example: "{message_size: 25MiB}", "How much is too much.")
     static let mailboxes = Key("mailboxes", MailboxKeys.syntax, default: "{}", example: "{format: mbox}", "Where and how mail is kept.")
     static let listen = Key(
@@ -41,8 +46,8 @@ enum ManifestSchema {
         "What must be true of this file; `check` tries it out, and `serve` does not start where it is not so.")
 
     static let root = Syntax<MailSystem>.section([
-        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, tls, limits, mailboxes, listen, queue,
-        logging, tests,
+        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, tls, rewriting, limits, mailboxes,
+        localDelivery, listen, queue, logging, tests,
     ]) { section, findings in
         _ = section.optional(apiVersion, &findings)
         // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
@@ -61,8 +66,10 @@ enum ManifestSchema {
             networks: section.value(networks, &findings),
             relayhost: section.optional(relayhost, &findings),
             tls: section.value(tls, &findings).value,
+            rewriting: section.value(rewriting, &findings).value,
             limits: section.value(limits, &findings).value,
             mailboxes: section.value(mailboxes, &findings).value,
+            localDelivery: section.value(localDelivery, &findings).value,
             listen: section.value(listen, &findings).value,
             queue: section.value(queue, &findings).value,
             logging: section.value(logging, &findings).value,

@@ -47,12 +47,14 @@ package enum ManifestWriter {
         if system.networks.value != defaults.networks.value { page.section("networks", .list(system.networks.value.map { .text($0.description) })) }
         if let relayhost = system.relayhost?.value { page.section("relayhost", self.relayhost(relayhost)) }
         page.section("tls", tls(system.tls, defaults.tls))
+        page.section("rewriting", rewriting(system.rewriting, defaults.rewriting))
         page.section("limits", limits(system.limits, defaults.limits))
         let (mailboxes, noMailboxes) = (system.mailboxes, defaults.mailboxes)
         page.section("mailboxes", .mapping([
             ("format", unless(mailboxes.format.value, noMailboxes.format.value) { .text($0.rawValue) }),
             ("directory", unless(mailboxes.directory.value, noMailboxes.directory.value) { .text($0) }),
         ]))
+        page.section("local_delivery", localDelivery(system.localDelivery, defaults.localDelivery))
         let (listen, noListen) = (system.listen, defaults.listen)
         page.section("listen", .mapping([
             ("smtp", unless(listen.smtp.value, noListen.smtp.value, endpoints)),
@@ -154,13 +156,13 @@ package enum ManifestWriter {
 
     // MARK: Values
 
-    private static func unless<Value: Equatable>(_ value: Value, _ fallback: Value, _ item: (Value) -> YAMLItem) -> YAMLItem? {
+    static func unless<Value: Equatable>(_ value: Value, _ fallback: Value, _ item: (Value) -> YAMLItem) -> YAMLItem? {
         value == fallback ? nil : item(value)
     }
 
     private static func endpoints(_ endpoints: [Endpoint]) -> YAMLItem { .list(endpoints.map { .quoted($0.description) }) }
 
-    private static func secret(_ secret: Secret) -> YAMLItem {
+    static func secret(_ secret: Secret) -> YAMLItem {
         switch secret {
         case .literal(let text): .quoted(text)
         case .file(let path): .mapping([("file", .text(path))])
@@ -181,7 +183,7 @@ package enum ManifestWriter {
         return String(octets)
     }
 
-    private static func duration(_ duration: Duration) -> String {
+    static func duration(_ duration: Duration) -> String {
         let seconds = duration.components.seconds
         for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] as [(String, Int64)] where seconds > 0 && seconds % length == 0 {
             return "\(seconds / length)\(unit)"

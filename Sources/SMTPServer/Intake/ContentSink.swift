@@ -4,8 +4,10 @@
 // While a write is under way the connection does not read, so that memory holds one chunk and no more.
 
 internal import MailQueue
+internal import MailSyntax
 internal import NIOCore
 internal import NIOPosix
+internal import SMTP
 
 final class ContentSink {
     private enum Place {
@@ -25,9 +27,12 @@ final class ContentSink {
     private var afterWrite: (() -> Void)?
     /// The first part of the content, where a body went to a file.
     private(set) var beginning: ByteBuffer
+    /// Nil: the header stays as it is.
+    private var rewriter: HeaderRewriter?
 
     /// `trace` is the first content.
-    init(id: QueueID, trace: String, spool: Spool, threads: NIOThreadPool, loop: any EventLoop) {
+    init(id: QueueID, trace: String, rewriter: HeaderRewriter? = nil, spool: Spool, threads: NIOThreadPool, loop: any EventLoop) {
+        self.rewriter = rewriter
         self.id = id
         self.spool = spool
         self.threads = threads
@@ -49,8 +54,9 @@ final class ContentSink {
     }
 
     private func writePending() {
+        let rest = rewriteHeader(&pending, isLast: false)
         let bytes = pending
-        pending = ByteBufferAllocator().buffer(capacity: 0)
+        pending = rest
         if case .failed = place { return }
         if case .memory = place { beginning = bytes }
         isWriting = true
@@ -88,9 +94,12 @@ final class ContentSink {
             return
         }
         switch place {
-        case .memory: completion(.success(.inline(pending)))
+        case .memory:
+            _ = rewriteHeader(&pending, isLast: true)
+            completion(.success(.inline(pending)))
         case .failed(let error): completion(.failure(error))
         case .file(let file):
+            _ = rewriteHeader(&pending, isLast: true)
             let bytes = pending
             let completion = NIOLoopBound(completion, eventLoop: loop)
             threads.runIfActive(eventLoop: loop) {
@@ -99,6 +108,11 @@ final class ContentSink {
                 return MessageContent.file(path: file.path, size: file.size)
             }.whenComplete { completion.value($0) }
         }
+    }
+
+    /// What is not complete yet of it.
+    private func rewriteHeader(_ bytes: inout ByteBuffer, isLast: Bool) -> ByteBuffer {
+        rewriter?.rewrite(&bytes, isLast: isLast) ?? ByteBufferAllocator().buffer(capacity: 0)
     }
 
     /// Forgets the content.
