@@ -13,7 +13,9 @@ func controlSocket() async throws {
         #expect(try await appliance.ask("GET", "/queue") == (200, "Mail queue is empty\n"))
         #expect(try await appliance.ask("GET", "/queue?format=json") == (200, ""))
 
-        let small = try await appliance.send(to: "someone@elsewhere.example", "Subject: small\r\n\r\nhello\r\n")
+        // What comes by this way is completed where it is not.
+        let complete = "From: alice@example.org\r\nDate: Mon, 24 Nov 2025 10:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n"
+        let small = try await appliance.send(to: "someone@elsewhere.example", complete + "Subject: small\r\n\r\nhello\r\n")
         let large = try await appliance.send(to: "someone@elsewhere.example", "Subject: large\r\n\r\n" + String(repeating: "0123456789\r\n", count: 10_000))
         let list = try await appliance.ask("GET", "/queue")
         #expect(list.status == 200 && list.text.contains(small) && list.text.contains(large) && list.text.hasSuffix("in 2 Requests.\n"), "\(list.text)")
