@@ -80,7 +80,7 @@ let package = Package(
         room("Manifest", ["MailSyntax", "CYAML"]),
         room("SMTP", ["MailSyntax", nioCore]),
         room("DNS", ["MailSyntax", "CUnbound", nioConcurrency]),
-        room("TLS", ["COpenSSL"]),
+        room("TLS", ["COpenSSL", nioCore, nioConcurrency]),
         room("Mailboxes", ["MailSyntax", "CLinux"]),
         room("LMDB", ["CLMDB"]),
 
@@ -129,6 +129,7 @@ let package = Package(
             "SMTPServer", "SMTP", "MailQueue", "MailSyntax", "Policy", "Routing", "Telemetry", nioCore, nioPosix, nioConcurrency, nioEmbedded,
         ]),
         tests("Telemetry", ["Telemetry"]),
+        tests("TLS", ["TLS", nioCore, nioEmbedded]),
 
         // Benchmarks
         .executableTarget(
