@@ -94,7 +94,7 @@ let package = Package(
         room("Policy", ["MailSyntax", "Routing"]),
 
         // Layer 4
-        room("SMTPServer", ["MailSyntax", "Telemetry", "SMTP", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("SMTPServer", ["MailSyntax", "Telemetry", "SMTP", "DNS", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
         room("Delivery", ["MailSyntax", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
         room("MailboxAccess", ["Mailboxes", "Accounts"]),
 
@@ -126,7 +126,7 @@ let package = Package(
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("SMTP", ["SMTP", "MailSyntax", nioCore], data: ["dialogues"]),
         tests("SMTPServer", [
-            "SMTPServer", "SMTP", "MailQueue", "MailSyntax", "Policy", "Routing", "Telemetry", nioCore, nioPosix, nioConcurrency, nioEmbedded,
+            "SMTPServer", "SMTP", "DNS", "MailQueue", "MailSyntax", "Policy", "Routing", "Telemetry", nioCore, nioPosix, nioConcurrency, nioEmbedded,
         ]),
         tests("Telemetry", ["Telemetry"]),
         tests("TLS", ["TLS", nioCore, nioEmbedded]),

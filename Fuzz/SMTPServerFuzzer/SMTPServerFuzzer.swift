@@ -20,6 +20,7 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard bytes.count >= 2 else { return 0 }
     let input = ByteBuffer(bytes: bytes.dropFirst(2))
     let cut = input.readableBytes == 0 ? 0 : (Int(bytes[0]) << 8 | Int(bytes[1])) % (input.readableBytes + 1)
+    checkProxyHeader(input)
     var whole = Shell()
     whole.run([input])
     var halves = Shell()
@@ -30,18 +31,32 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     return 0
 }
 
+/// A header is the same however much follows it, and nothing is one before it is whole.
+private func checkProxyHeader(_ input: ByteBuffer) {
+    guard case .header(let header, let length) = input.withUnsafeReadableBytes({ ProxyHeader.parse($0) }) else { return }
+    precondition(length > 0 && length <= input.readableBytes, "a header longer than the input")
+    for count in 0...length {
+        let outcome = input.withUnsafeReadableBytes { ProxyHeader.parse(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        precondition(outcome == (count == length ? .header(header, length: length) : .needMore), "a header depends on how the input was cut")
+    }
+}
+
 private struct Shell {
     private(set) var replies: [UInt8] = []
     private(set) var events: [String] = []
     private(set) var messages: [[UInt8]] = []
     private var content: [UInt8]?
+    private var isBinary = false
     private var session: ServerSession
     private static let messageSizeLimit = 2000
 
     init() {
-        session = ServerSession(
-            configuration: .init(
-                hostname: Domain("mx.example")!, origin: Domain("example")!, messageSizeLimit: Shell.messageSizeLimit, recipientLimit: 3))
+        var configuration = ServerSession.Configuration(
+            hostname: Domain("mx.example")!, origin: Domain("example")!, messageSizeLimit: Shell.messageSizeLimit, recipientLimit: 3)
+        configuration.offersEXPN = true
+        configuration.offersETRN = true
+        session = ServerSession(configuration: configuration)
+        session.privileges = [.override, .forward]
     }
 
     mutating func run(_ pieces: [ByteBuffer]) {
@@ -84,13 +99,21 @@ private struct Shell {
         case .judgeVerify(let argument):
             events.append("verify \(argument)")
             session.answer(Reply(252, EnhancedCode(2, 0, 0), argument))
+        case .judgeExpand(let argument):
+            events.append("expand \(argument)")
+            session.answer(Reply(250, EnhancedCode(2, 0, 0), argument))
+        case .runQueue(let node):
+            events.append("run \(node.domain)")
+            session.answer(Reply(250, EnhancedCode(2, 0, 0), "Ok"))
+        case .override(let claims): events.append("override \(claims.value(.name) ?? "") \(claims.address?.description ?? "")")
         case .beginContent(let envelope):
+            isBinary = envelope.body == .binary
             precondition(content == nil && (1...3).contains(envelope.recipients.count))
             events.append("begin \(envelope.recipients.count)")
             content = []
         case .content(let slice): content! += slice.readableBytesView
         case .commit:
-            checkContent(content!)
+            if isBinary { precondition(content!.count <= Shell.messageSizeLimit) } else { checkContent(content!) }
             events.append("commit")
             messages.append(content!)
             content = nil

@@ -93,12 +93,13 @@ package struct Assembly {
     }
 
     private func assemble(_ spool: Spool, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> ReloadableParts {
+        let resolver = try Resolver(.system())
         let space = SpoolSpace(directory: first.queueDirectory.value, minimum: first.space, threads: threads)
         let mailboxes = LocalAgent(configuration: first.mailboxes, threads: threads)
-        let nextHops = SMTPAgent(configuration: first.nextHops, resolver: try Resolver(.system()), group: group, threadPool: threads)
+        let nextHops = SMTPAgent(configuration: first.nextHops, resolver: resolver, group: group, threadPool: threads)
         let scheduler = DeliveryScheduler(
             spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: first.queue, log: log, loop: group.next(), now: Timestamp.now)
-        let smtp = SMTPService(queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage)
+        let smtp = SMTPService(queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage, resolver: resolver)
         let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: file, started: started)
         let listeners = Listeners(service: smtp, healthRoutes: health.routes, group: group, log: log)
         return ReloadableParts(
@@ -122,6 +123,8 @@ package struct Assembly {
         } catch {
             throw ApplianceFailure(description: "\(error)")
         }
+        parts.health.manifestLoaded(at: started, networksFault: first.networksFault)
+        first.logNetworksFault(log)
         parts.health.listenersAreUp()
     }
 }

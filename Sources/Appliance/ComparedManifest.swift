@@ -64,10 +64,11 @@ struct Side: Sendable {
             ("smtp", system.listen.smtp), ("submission", system.listen.submission), ("submissions", system.listen.submissions), ("health", system.listen.health),
         ]
         return services.flatMap { name, endpoints in endpoints.value.map { "\(name) \($0)" } }
+            + system.listen.lmtp.value.map { "lmtp \($0)" }
     }
 
     /// All that is no address, client or listener. A test sees to it that no key is left out.
-    var values: [Value] { serverValues + rewritingValues + domainValues + userValues }
+    var values: [Value] { serverValues + smtpdValues + rewritingValues + domainValues + userValues }
 
     private var serverValues: [Value] {
         let (limits, queue, relayhost) = (system.limits, system.queue, system.relayhost?.value)
@@ -83,7 +84,9 @@ struct Side: Sendable {
             Value("limits.recipients_per_message", "\(limits.recipientsPerMessage.value)"),
             Value("limits.connections_per_client", "\(limits.connectionsPerClient.value)"),
             Value("limits.connection_rate", number(limits.connectionRate)), Value("limits.message_rate", number(limits.messageRate)),
-            Value("limits.recipient_rate", number(limits.recipientRate)),
+            Value("limits.recipient_rate", number(limits.recipientRate)), Value("limits.error_rate", number(limits.errorRate)),
+            Value("limits.exempt", list(limits.exempt.value.map(\.description))), Value("limits.connections", "\(limits.connections.value)"),
+            Value("limits.messages_per_connection", number(limits.messagesPerConnection)), Value("limits.timeout", time(limits.timeout.value)),
             Value("mailboxes.format", system.mailboxes.format.value.rawValue), Value("mailboxes.directory", system.mailboxes.directory.value),
             Value("queue.directory", queue.directory.value), Value("queue.retry.minimum", time(queue.retryMinimum.value)),
             Value("queue.retry.maximum", time(queue.retryMaximum.value)), Value("queue.lifetime", time(queue.lifetime.value)),
@@ -124,6 +127,18 @@ struct Side: Sendable {
                 Value("local_delivery.command_concurrency", "\(local.commandConcurrency.value)"),
                 Value("local_delivery.forward_path", local.forwardPath.value.isEmpty ? nil : local.forwardPath.value.joined(separator: ", ")),
             ] + (rewriting.srs?.secrets ?? []).enumerated().map { Value("rewriting.srs.secret\($0 == 0 ? "" : " \($0 + 1)")", "(a secret)", secret: $1.value) }
+    }
+
+    private var smtpdValues: [Value] {
+        let (smtpd, listen) = (system.smtpd, system.listen)
+        return [
+            Value("smtpd.lookup_names", "\(smtpd.lookUpNames.value)"), Value("smtpd.restrictions", list(smtpd.restrictions.value.map(\.rawValue))),
+            Value("smtpd.expn", "\(smtpd.expn.value)"), Value("smtpd.etrn_domains", smtpd.etrnDomains.map { list($0.value.map(\.text)) ?? "none" }),
+            Value("smtpd.xclient", list(smtpd.xclient.value.map(\.description))), Value("smtpd.xforward", list(smtpd.xforward.value.map(\.description))),
+            Value("listen.proxy_protocol", list(listen.proxyProtocol.value.map(\.description))),
+            Value("listen.proxies", list(listen.proxies.value.map(\.description))),
+            Value("listen.lmtp.mode", list(listen.lmtp.value.compactMap { if case .unix(let path, let mode) = $0 { "\(path): 0\(String(mode, radix: 8))" } else { nil } })),
+        ]
     }
 
     private var domainValues: [Value] {

@@ -18,6 +18,8 @@ final class Health: Sendable {
         var loaded: Timestamp
         /// Why another manifest was refused since; nil: the last one is in force.
         var refusal: String?
+        /// What of `networks` is not as safe as it was meant, and is not done.
+        var networksFault: String?
     }
 
     private let scheduler: DeliveryScheduler
@@ -39,9 +41,11 @@ final class Health: Sendable {
     func listenersAreUp() { state.withLockedValue { $0.isListening = true } }
     func willStop() { state.withLockedValue { $0.isStopping = true } }
 
-    func manifestLoaded(at time: Timestamp) {
+    /// `networksFault`: `Preparation.networksFault`. Mail is accepted all the same.
+    func manifestLoaded(at time: Timestamp, networksFault: String?) {
         state.withLockedValue { state in
             state.loaded = time
+            state.networksFault = networksFault
             state.refusal = nil
         }
     }
@@ -72,13 +76,14 @@ final class Health: Sendable {
     }
 
     private func checks() async -> [Check] {
-        let (isListening, isStopping, refusal) = state.withLockedValue { ($0.isListening, $0.isStopping, $0.refusal) }
+        let (isListening, isStopping, refusal, networksFault) = state.withLockedValue { ($0.isListening, $0.isStopping, $0.refusal, $0.networksFault) }
         await space.refresh()
         let spoolFault: String? = if let fault = space.fault { fault } else { await scheduler.spool.probe()?.reason }
         return [
             Check(name: "spool", fault: spoolFault),
             Check(name: "listeners", fault: isStopping ? "stopping" : isListening ? nil : "not listening yet"),
             Check(name: "manifest", fault: refusal, isTolerated: true),
+            Check(name: "networks", fault: networksFault, isTolerated: true),
         ]
     }
 

@@ -8,6 +8,7 @@ internal import MailSyntax
 internal import Manifest
 internal import NIOCore
 internal import NIOPosix
+internal import SMTP
 internal import SMTPServer
 internal import Telemetry
 
@@ -21,19 +22,62 @@ struct ListenerFailure: Error, CustomStringConvertible {
 
 /// Used by one at a time: the start, then one reload after another, then the stop.
 actor Listeners {
+    /// Where mail is taken, and how.
+    struct MailSocket: Hashable, Sendable, CustomStringConvertible {
+        enum Place: Hashable, Sendable {
+            case inet(Endpoint)
+            case unix(path: String)
+        }
+
+        /// `smtp`, `lmtp`: the key of `listen`.
+        let service: String
+        let place: Place
+        let purpose: Listener.Purpose
+
+        var description: String {
+            switch place {
+            case .inet(let endpoint): "\(endpoint)"
+            case .unix(let path): path
+            }
+        }
+
+        var endpoint: Endpoint? { if case .inet(let endpoint) = place { endpoint } else { nil } }
+    }
+
     struct Addresses: Sendable {
-        var smtp: [Endpoint]
+        var mail: [MailSocket]
         var health: [Endpoint]
 
         init(_ listen: MailSystem.Listen) {
-            smtp = listen.smtp.value
             health = listen.health.value
+            func purpose(_ endpoint: Endpoint, _ dialect: ServerSession.Dialect) -> Listener.Purpose {
+                var purpose = Listener.Purpose()
+                purpose.dialect = dialect
+                if listen.proxyProtocol.value.contains(endpoint) {
+                    purpose.isProxied = true
+                    purpose.proxies = listen.proxies.value
+                }
+                return purpose
+            }
+            mail = listen.smtp.value.map { MailSocket(service: "smtp", place: .inet($0), purpose: purpose($0, .smtp)) }
+            for socket in listen.lmtp.value {
+                switch socket {
+                case .inet(let endpoint): mail.append(MailSocket(service: "lmtp", place: .inet(endpoint), purpose: purpose(endpoint, .lmtp)))
+                case .unix(let path, let mode):
+                    var purpose = Listener.Purpose()
+                    purpose.dialect = .lmtp
+                    purpose.mode = UInt32(mode)
+                    // Mail for the mailboxes is what LMTP is for, whoever may connect.
+                    purpose.trustsSocket = false
+                    mail.append(MailSocket(service: "lmtp", place: .unix(path: path), purpose: purpose))
+                }
+            }
         }
     }
 
     /// What `open` bound and `takeOver` has not put to use yet.
     struct Opened: Sendable {
-        fileprivate var smtp: [Endpoint: Listener] = [:]
+        fileprivate var mail: [MailSocket: Listener] = [:]
         fileprivate var health: [Endpoint: HTTPServer] = [:]
     }
 
@@ -47,7 +91,7 @@ actor Listeners {
     private let healthRoutes: HTTPRoutes
     private let group: MultiThreadedEventLoopGroup
     private let log: EventLog
-    private var smtp: [Endpoint: Listener] = [:]
+    private var mail: [MailSocket: Listener] = [:]
     private var health: [Endpoint: HTTPServer] = [:]
     /// For processes of this host; they stay as long as the appliance does.
     private var localSMTP: Listener?
@@ -87,11 +131,8 @@ actor Listeners {
                     try await HTTPServer.bind(endpoint, group: group, routes: healthRoutes)
                 }
             }
-            for endpoint in wanted.smtp where smtp[endpoint] == nil {
-                let sharing = smtp.keys.contains { $0.overlaps(endpoint) && !wanted.smtp.contains($0) }
-                opened.smtp[endpoint] = try await bound(.smtpd, endpoint) {
-                    try await Listener.bind(endpoint, service: service, configuration: configuration, group: group, sharing: sharing)
-                }
+            for socket in wanted.mail where mail[socket] == nil {
+                opened.mail[socket] = try await bind(socket, wanted, configuration)
             }
             return opened
         } catch {
@@ -100,8 +141,24 @@ actor Listeners {
         }
     }
 
+    private func bind(_ socket: MailSocket, _ wanted: Addresses, _ configuration: SMTPService.Configuration) async throws(ListenerFailure) -> Listener {
+        switch socket.place {
+        case .unix(let path):
+            try await bound(.smtpd, path) {
+                try await Listener.bind(unixSocket: path, service: service, configuration: configuration, group: group, for: socket.purpose)
+            }
+        case .inet(let endpoint):
+            try await bound(.smtpd, endpoint) {
+                let sharing = mail.keys.contains { other in
+                    !wanted.mail.contains(other) && other.endpoint.map { $0 == endpoint || $0.overlaps(endpoint) } ?? false
+                }
+                return try await Listener.bind(endpoint, service: service, configuration: configuration, group: group, sharing: sharing, for: socket.purpose)
+            }
+        }
+    }
+
     func abandon(_ opened: Opened) async {
-        for listener in opened.smtp.values { await listener.close(grace: .zero) }
+        for listener in opened.mail.values { await listener.close(grace: .zero) }
         for server in opened.health.values { await server.close() }
     }
 
@@ -126,7 +183,7 @@ actor Listeners {
 
     /// This appliance has the port itself, at an address that overlaps.
     private func isOwn(_ endpoint: Endpoint) -> Bool {
-        smtp.keys.contains { $0 == endpoint || $0.overlaps(endpoint) } || health.keys.contains { $0 == endpoint || $0.overlaps(endpoint) }
+        mail.keys.contains { other in other.endpoint.map { $0 == endpoint || $0.overlaps(endpoint) } ?? false } || health.keys.contains { $0 == endpoint || $0.overlaps(endpoint) }
     }
 
     /// What the system said, and for the faults that everybody meets what to do.
@@ -148,29 +205,29 @@ actor Listeners {
 
     /// Puts the configuration in force for all connections, those of `opened` to use, and those that are not wanted out of it.
     func takeOver(_ opened: Opened, _ wanted: Addresses, _ configuration: SMTPService.Configuration) async -> Change {
-        for listener in all + Array(opened.smtp.values) { await listener.apply(configuration) }
+        for listener in all + Array(opened.mail.values) { await listener.apply(configuration) }
         var change = Change()
         for endpoint in wanted.health {
             guard let server = opened.health[endpoint] else { continue }
             health[endpoint] = server
-            noteOpened(.health, "health", endpoint, &change)
+            noteOpened(.health, "health", "\(endpoint)", &change)
         }
-        for endpoint in wanted.smtp {
-            guard let listener = opened.smtp[endpoint] else { continue }
+        for socket in wanted.mail {
+            guard let listener = opened.mail[socket] else { continue }
             try? await listener.takeConnections()
-            smtp[endpoint] = listener
-            noteOpened(.smtpd, "smtp", endpoint, &change)
+            mail[socket] = listener
+            noteOpened(.smtpd, socket.service, "\(socket)", &change)
         }
-        for (endpoint, listener) in smtp where !wanted.smtp.contains(endpoint) {
+        for (socket, listener) in mail where !wanted.mail.contains(socket) {
             await listener.stopListening()
-            smtp[endpoint] = nil
+            mail[socket] = nil
             retired.append(listener)
-            noteClosed(.smtpd, "smtp", endpoint, &change)
+            noteClosed(.smtpd, socket.service, "\(socket)", &change)
         }
         for (endpoint, server) in health where !wanted.health.contains(endpoint) {
             await server.close()
             health[endpoint] = nil
-            noteClosed(.health, "health", endpoint, &change)
+            noteClosed(.health, "health", "\(endpoint)", &change)
         }
         var inUse: [Listener] = []
         for listener in retired where await listener.hasConnections { inUse.append(listener) }
@@ -178,16 +235,16 @@ actor Listeners {
         return change
     }
 
-    private var all: [Listener] { smtp.values + (localSMTP.map { [$0] } ?? []) + retired }
+    private var all: [Listener] { mail.values + (localSMTP.map { [$0] } ?? []) + retired }
 
-    private func noteOpened(_ service: Telemetry.Service, _ name: String, _ endpoint: Endpoint, _ change: inout Change) {
-        change.opened.append("\(name) \(endpoint)")
-        log.record(.listenerOpened, by: service) { $0.address = "\(endpoint)" }
+    private func noteOpened(_ service: Telemetry.Service, _ name: String, _ address: String, _ change: inout Change) {
+        change.opened.append("\(name) \(address)")
+        log.record(.listenerOpened, by: service) { $0.address = address }
     }
 
-    private func noteClosed(_ service: Telemetry.Service, _ name: String, _ endpoint: Endpoint, _ change: inout Change) {
-        change.closed.append("\(name) \(endpoint)")
-        log.record(.listenerClosed, by: service) { $0.address = "\(endpoint)" }
+    private func noteClosed(_ service: Telemetry.Service, _ name: String, _ address: String, _ change: inout Change) {
+        change.closed.append("\(name) \(address)")
+        log.record(.listenerClosed, by: service) { $0.address = address }
     }
 
     // MARK: The end

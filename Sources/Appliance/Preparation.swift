@@ -29,6 +29,8 @@ struct Preparation: Sendable {
     let contents: String
     /// What files that the manifest names say against it: with any, it is not put into force.
     let faults: [Diagnostic]
+    /// What of `networks` is not trusted as it is written, and why.
+    let networksFault: String?
 
     init(_ system: MailSystem, text: [UInt8]) {
         var faults: [Diagnostic] = []
@@ -42,11 +44,20 @@ struct Preparation: Sendable {
         level = system.logging.level.value.threshold
         space = SpoolSpace.Minimum(
             octets: system.queue.minimumFree.value, rule: system.rule(system.queue.minimumFree.position, "queue.minimum_free"))
-        smtp = smtpConfiguration(system, router)
+        let surroundings = Surroundings.now()
+        smtp = smtpConfiguration(system, router, standIns: Set(surroundings.standIns.keys))
+        networksFault = surroundings.advice(on: smtp.policy.standInsCovered)
         queue = queueConfiguration(system, router)
         mailboxes = mailboxConfiguration(system)
         nextHops = nextHopConfiguration(system, router)
         contents = system.contents
+    }
+}
+
+extension Preparation {
+    func logNetworksFault(_ log: EventLog) {
+        guard let networksFault else { return }
+        log.record(.networksDoubted, by: .appliance) { $0.reason = networksFault }
     }
 }
 

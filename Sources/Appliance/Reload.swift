@@ -169,7 +169,8 @@ actor Reload {
         inForce = new
         since = Timestamp.now()
         isRefused = false
-        parts.health.manifestLoaded(at: since)
+        parts.health.manifestLoaded(at: since, networksFault: new.networksFault)
+        new.logNetworksFault(parts.log)
         return change
     }
 

@@ -2,6 +2,7 @@
 
 internal import MailSyntax
 internal import Manifest
+internal import NIOCore
 internal import Policy
 internal import Routing
 internal import SMTP
@@ -25,26 +26,61 @@ func routerConfiguration(_ system: MailSystem, srs: SRS? = nil) -> Router.Config
         rewriting: addressRewriting(system), srs: srs, srsLine: system.rewriting.srs?.domain.position?.line)
 }
 
-func policyConfiguration(_ system: MailSystem) -> AccessPolicy.Configuration {
-    AccessPolicy.Configuration(
+/// `standIns`: addresses of the network that this process is in which stand for many clients (`Surroundings`).
+func policyConfiguration(_ system: MailSystem, standIns: Set<IPAddress> = []) -> AccessPolicy.Configuration {
+    var configuration = AccessPolicy.Configuration(
         manifest: system.fileName, networks: system.networks.value, networksLine: system.networks.position?.line,
         sendAs: system.users.flatMap { user in
             user.sendAs.map { AccessPolicy.SendAs(user: user.name.value, address: $0.value, line: $0.position?.line) }
         })
+    configuration.standIns = standIns
+    configuration.checks = system.smtpd.restrictions.value.compactMap { restriction in
+        ClientCheck(rawValue: restriction.rawValue).map { ($0, system.smtpd.restrictions.position?.line) }
+    }
+    return configuration
 }
 
-func smtpConfiguration(_ system: MailSystem, _ router: Router) -> SMTPService.Configuration {
-    let policy = AccessPolicy(policyConfiguration(system), router: router)
+func smtpConfiguration(_ system: MailSystem, _ router: Router, standIns: Set<IPAddress> = []) -> SMTPService.Configuration {
+    var session = ServerSession.Configuration(
+        hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
+        recipientLimit: system.limits.recipientsPerMessage.value)
+    session.messageLimit = system.limits.messagesPerConnection?.value
+    session.offersEXPN = system.smtpd.expn.value
+    let flushable = system.flushableDomains
+    session.offersETRN = !flushable.isEmpty
+    let policy = AccessPolicy(policyConfiguration(system, standIns: standIns), router: router)
     return SMTPService.Configuration(
-        session: ServerSession.Configuration(
-            hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
-            recipientLimit: system.limits.recipientsPerMessage.value),
-        policy: policy, connectionsPerClient: system.limits.connectionsPerClient.value,
-        rules: SMTPService.Rules(
-            messageSize: system.rule(system.limits.messageSize.position, "limits.message_size"),
-            recipients: system.rule(system.limits.recipientsPerMessage.position, "limits.recipients_per_message"),
-            connections: system.rule(system.limits.connectionsPerClient.position, "limits.connections_per_client")),
-        rewriting: messageRewriting(system, router, policy))
+        session: session, policy: policy, connectionsPerClient: system.limits.connectionsPerClient.value, rules: rules(system),
+        limits: clientLimits(system), rewriting: messageRewriting(system, router, policy))
+}
+
+private func rules(_ system: MailSystem) -> SMTPService.Rules {
+    var rules = SMTPService.Rules(
+        messageSize: system.rule(system.limits.messageSize.position, "limits.message_size"),
+        recipients: system.rule(system.limits.recipientsPerMessage.position, "limits.recipients_per_message"),
+        connections: system.rule(system.limits.connectionsPerClient.position, "limits.connections_per_client"))
+    rules.flushable = system.flushableDomains
+    rules.flushableRule = system.rule(system.smtpd.etrnDomains?.position, "smtpd.etrn_domains")
+    rules.override = system.smtpd.xclient.value
+    rules.forward = system.smtpd.xforward.value
+    rules.looksUpNames = system.smtpd.lookUpNames.value
+    return rules
+}
+
+private func clientLimits(_ system: MailSystem) -> SMTPService.ClientLimits {
+    var limits = SMTPService.ClientLimits()
+    let rates: [(RateTable.Activity, String, Located<Int>?)] = [
+        (.connections, "connection_rate", system.limits.connectionRate), (.messages, "message_rate", system.limits.messageRate),
+        (.recipients, "recipient_rate", system.limits.recipientRate), (.errors, "error_rate", system.limits.errorRate),
+    ]
+    for (activity, name, rate) in rates {
+        if let rate { limits.rates[activity] = SMTPService.Limit(rate.value, rule: system.rule(rate.position, "limits.\(name)")) }
+    }
+    limits.exempt = system.limits.exempt.value
+    let connections = system.limits.connections
+    limits.connections = SMTPService.Limit(connections.value, rule: system.rule(connections.position, "limits.connections"))
+    limits.timeout = TimeAmount(system.limits.timeout.value)
+    return limits
 }
 
 private func kind(_ kind: MailSystem.MailDomain.Kind) -> Router.MailDomain.Kind {

@@ -25,7 +25,8 @@ package struct Envelope: Hashable, Sendable {
         self.envelopeID = envelopeID
     }
 
-    package enum BodyType: String, Sendable { case sevenBit = "7BIT", eightBitMIME = "8BITMIME" }
+    /// BODY (RFC 6152, RFC 3030 §3). `binary` has no lines: CR, LF and NUL are octets like others in it.
+    package enum BodyType: String, Sendable { case sevenBit = "7BIT", eightBitMIME = "8BITMIME", binary = "BINARYMIME" }
     package enum ReturnContent: String, Sendable { case full = "FULL", headers = "HDRS" }
 }
 

@@ -81,6 +81,9 @@ package struct Network: Hashable, Sendable, CustomStringConvertible {
         return rest == 0 || (address.bytes[whole] ^ base.bytes[whole]) >> (8 - rest) == 0
     }
 
+    /// A single address.
+    package var isHost: Bool { prefixLength == base.bytes.count * 8 }
+
     package var description: String {
         prefixLength == base.bytes.count * 8 ? base.description : "\(base)/\(prefixLength)"
     }

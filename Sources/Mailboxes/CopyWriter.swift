@@ -20,9 +20,9 @@ struct CopyWriter {
         var sink = Sink(disk: disk, file: file, room: room, limit: copy.location.quota)
         switch copy.message.content {
         case .text(let text): try sink.write(copy.trace, text)
-        case .file(let path):
+        case .file(let path), .binaryFile(let path):
             try sink.write(copy.trace, [])
-            try stream(path) { (piece: [UInt8]) throws(MailboxError) in try sink.write(piece, []) }
+            try stream(path, of: copy.message.content) { (piece: [UInt8]) throws(MailboxError) in try sink.write(piece, []) }
         }
         return sink.written
     }
@@ -43,10 +43,10 @@ struct CopyWriter {
             text.withUnsafeBytes { quoting.quote($0, to: &quoted) }
             last = text.last
             try sink.write(head, quoted)
-        case .file(let path):
+        case .file(let path), .binaryFile(let path):
             try sink.write(head, [])
             var buffer: [UInt8] = []
-            try stream(path) { (piece: [UInt8]) throws(MailboxError) in
+            try stream(path, of: copy.message.content) { (piece: [UInt8]) throws(MailboxError) in
                 buffer.removeAll(keepingCapacity: true)
                 piece.withUnsafeBytes { quoting.quote($0, to: &buffer) }
                 last = piece.last ?? last
@@ -61,8 +61,11 @@ struct CopyWriter {
         return sink.written
     }
 
-    /// Hands `body` the file's text with LF line ends, piece by piece.
-    private mutating func stream(_ path: String, _ body: ([UInt8]) throws(MailboxError) -> Void) throws(MailboxError) {
+    /// Hands `body` the file's text with LF line ends, or its octets where it is binary, piece by piece.
+    private mutating func stream(
+        _ path: String, of content: MailboxMessage.Content, _ body: ([UInt8]) throws(MailboxError) -> Void
+    ) throws(MailboxError) {
+        let isBinary = if case .binaryFile = content { true } else { false }
         do {
             let source = try disk.open(path, at: nil, .reading)
             defer { disk.close(source) }
@@ -72,6 +75,11 @@ struct CopyWriter {
                 let count = try fill(from: source)
                 let isLast = count == 0
                 let input = chunk[..<count]
+                if isBinary {
+                    if isLast { return }
+                    try body(Array(input))
+                    continue
+                }
                 lines = [UInt8](unsafeUninitializedCapacity: count + 1) { output, size in
                     let output = UnsafeMutableRawBufferPointer(output)
                     size = isLast ? converter.finish(to: output) : input.withUnsafeBytes { converter.convert($0, to: output) }

@@ -10,10 +10,12 @@ package struct MailboxMessage: Sendable {
     package let content: Content
 
     package enum Content: Sendable {
-        /// Lines end with LF (`LineEnds`).
+        /// Lines end with LF (`LineEnds`), unless it is binary.
         case text([UInt8])
         /// A file with CRLF line ends, to be read as a stream.
         case file(path: String)
+        /// A file of binary content, which has no lines, to be kept octet by octet (RFC 3030 §3).
+        case binaryFile(path: String)
     }
 
     package init(sender: Address?, received: Timestamp, content: Content) {

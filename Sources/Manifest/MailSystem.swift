@@ -55,6 +55,7 @@ package struct MailSystem: Sendable {
     package var listen: Listen
     package var queue: Queue
     package var logging: Logging
+    package var smtpd = SMTPD()
     /// What must be true of this manifest, in its order.
     package var tests: [Test] = []
 
@@ -193,6 +194,15 @@ package struct MailSystem: Sendable {
         package var connectionRate: Located<Int>?
         package var messageRate: Located<Int>?
         package var recipientRate: Located<Int>?
+        package var errorRate: Located<Int>?
+        /// Clients that those are not for.
+        package var exempt: Located<[Network]> = Located([])
+        /// Of all clients together.
+        package var connections: Located<Int> = Located(20_000)
+        /// Messages of one connection; nil: no limit.
+        package var messagesPerConnection: Located<Int>?
+        /// How long a client may take for a command.
+        package var timeout: Located<Duration> = Located(.seconds(300))
     }
 
     package struct Mailboxes: Sendable {
@@ -206,6 +216,49 @@ package struct MailSystem: Sendable {
         package var submission: Located<[Endpoint]>
         package var submissions: Located<[Endpoint]>
         package var health: Located<[Endpoint]>
+        package var lmtp: Located<[LMTPSocket]> = Located([])
+        /// Those of the others at which a load balancer says first for whom it speaks.
+        package var proxyProtocol: Located<[Endpoint]> = Located([])
+        /// The load balancers; empty: whoever connects there.
+        package var proxies: Located<[Network]> = Located([])
+    }
+
+    /// Where mail is taken by LMTP.
+    package enum LMTPSocket: Hashable, Sendable, CustomStringConvertible {
+        case inet(Endpoint)
+        /// `mode`: who may connect.
+        case unix(path: String, mode: Int)
+
+        package static let defaultMode = 0o660
+
+        package var description: String {
+            switch self {
+            case .inet(let endpoint): endpoint.description
+            case .unix(let path, _): "unix:\(path)"
+            }
+        }
+    }
+
+    /// How the SMTP server treats those who connect to it.
+    package struct SMTPD: Sendable {
+        package var lookUpNames: Located<Bool> = Located(true)
+        package var restrictions: Located<[Restriction]> = Located([])
+        package var expn: Located<Bool> = Located(false)
+        /// Nil: the relay domains.
+        package var etrnDomains: Located<[Domain]>?
+        package var xclient: Located<[Network]> = Located([])
+        package var xforward: Located<[Network]> = Located([])
+
+        /// In Postfix's words; what is refused to clients who may not relay.
+        package enum Restriction: String, CaseIterable, Sendable {
+            case unknownClient = "reject_unknown_client_hostname"
+            case unknownReverseClient = "reject_unknown_reverse_client_hostname"
+            case invalidHelo = "reject_invalid_helo_hostname"
+            case bareHelo = "reject_non_fqdn_helo_hostname"
+            case unknownHelo = "reject_unknown_helo_hostname"
+
+            package var isAboutHelo: Bool { self != .unknownClient && self != .unknownReverseClient }
+        }
     }
 
     package struct Queue: Sendable {
@@ -270,6 +323,11 @@ extension MailSystem.Target: CustomStringConvertible {
 }
 
 extension MailSystem {
+    /// What ETRN may ask for.
+    package var flushableDomains: [Domain] {
+        smtpd.etrnDomains?.value ?? domains.compactMap { if case .relay = $0.kind { $0.name.value } else { nil } }
+    }
+
     /// The file without the directories before it, as rules and rendered files show it.
     package var fileName: String { file.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(file[file.utf8.index(after: $0)...]) } ?? file }
 

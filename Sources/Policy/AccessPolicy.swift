@@ -15,6 +15,10 @@ package struct ClientFacts: Hashable, Sendable {
     package var isLocalProcess: Bool
     /// The user who is logged in.
     package var login: String?
+    package var name = ReverseName.unknown(hasReverse: false)
+    /// The argument of HELO, EHLO or LHLO.
+    package var helo: String?
+    package var heloStanding = HeloStanding.unchecked
 
     package init(address: IPAddress?, isLocalProcess: Bool = false, login: String? = nil) {
         self.address = address
@@ -46,6 +50,11 @@ package struct AccessPolicy: Sendable {
         /// Where the manifest sets them; nil: the default.
         package var networksLine: Int?
         package var sendAs: [SendAs]
+        /// Addresses that each stand for many clients, such as the gateway of a container's network: trusted only where `networks` names
+        /// the address itself.
+        package var standIns: Set<IPAddress> = []
+        /// What is asked of those who may not relay.
+        package var checks: [(check: ClientCheck, line: Int?)] = []
 
         package init(manifest: String, networks: [Network], networksLine: Int? = nil, sendAs: [SendAs] = []) {
             self.manifest = manifest
@@ -72,6 +81,8 @@ package struct AccessPolicy: Sendable {
     private let networks: [Network]
     private let networksRule: Rule
     private let sendAs: [Permission: Rule]
+    private let standIns: Set<IPAddress>
+    private let checks: [(check: ClientCheck, rule: Rule)]
 
     private struct Permission: Hashable {
         /// In lower case.
@@ -83,6 +94,10 @@ package struct AccessPolicy: Sendable {
         self.router = router
         networks = configuration.networks
         networksRule = configuration.networksLine.map { "\(configuration.manifest):\($0) networks" } ?? "default networks"
+        standIns = configuration.standIns
+        checks = configuration.checks.map { check, line in
+            (check, line.map { "\(configuration.manifest):\($0) smtpd.restrictions" } ?? "default smtpd.restrictions")
+        }
         sendAs = Dictionary(
             configuration.sendAs.map { entry in
                 let path = "users.\(entry.user).send_as"
@@ -93,13 +108,43 @@ package struct AccessPolicy: Sendable {
 
     package func mayRelay(_ client: ClientFacts) -> Bool { relayRule(client) != nil }
 
-    package func isInNetworks(_ address: IPAddress) -> Bool { networks.contains { $0.contains(address) } }
-
     /// What lets the client send to elsewhere; nil: nothing does.
     private func relayRule(_ client: ClientFacts) -> Rule? {
         if client.isLocalProcess { return localProcessRule }
         if let address = client.address, isInNetworks(address) { return networksRule }
         return client.login.map { router.rule(ofUser: $0) ?? networksRule }
+    }
+
+    /// One address that stands for many clients has to be named by itself: a network that happens to hold it was not meant for all
+    /// the world that may come through it.
+    package func isInNetworks(_ address: IPAddress) -> Bool {
+        guard let network = networks.first(where: { $0.contains(address) }) else { return false }
+        guard standIns.contains(address) else { return true }
+        return network.isHost || networks.contains { $0.isHost && $0.base == address }
+    }
+
+    /// The networks that hold an address which stands for many clients, without naming it.
+    package var standInsCovered: [(address: IPAddress, network: Network)] {
+        standIns.sorted { $0.description < $1.description }.compactMap { address in
+            guard !isInNetworks(address), let network = networks.first(where: { $0.contains(address) }) else { return nil }
+            return (address, network)
+        }
+    }
+
+    /// What `smtpd.restrictions` has against a client who may not relay; nil: nothing.
+    private func refusal(of client: ClientFacts, trace: Trace?) -> (reply: Reply, rule: Rule)? {
+        guard !checks.isEmpty, relayRule(client) == nil else { return nil }
+        for (check, rule) in checks {
+            guard let reply = client.refusal(by: check) else { continue }
+            trace?.note(.client, client.address?.description ?? "a stranger", "is refused by \(check.rawValue)", rule: rule)
+            return (reply, rule)
+        }
+        return nil
+    }
+
+    /// Whether the name in HELO has to be looked up for this client.
+    package func needsHeloStanding(_ client: ClientFacts) -> Bool {
+        checks.contains { $0.check == .rejectUnknownHelo } && relayRule(client) == nil
     }
 
     /// The answer to MAIL. `sender` nil is `<>`, which reports and automatic answers have, and which everyone may use.
@@ -139,6 +184,7 @@ package struct AccessPolicy: Sendable {
             trace?.note(.relaying, recipient.description, "reads like a route to elsewhere, which is not for this client", rule: networksRule)
             return .refuse(relayAccessDenied(recipient), rule: networksRule)
         }
+        if let (reply, rule) = refusal(of: client, trace: trace) { return .refuse(reply, rule: rule) }
         // Rewriting lets nobody relay who might not: where the address as it was given is outside, it stays so. And one that
         // is ours may lead outside, as an alias may.
         let canonical = router.canonical(recipient, trace: trace)
@@ -173,6 +219,14 @@ package struct AccessPolicy: Sendable {
         }
     }
 
+    /// What EXPN may tell: whom an address leads to. For clients who may relay alone: addresses are what spammers look for.
+    package func expand(_ address: Address, client: ClientFacts) -> Decision {
+        guard relayRule(client) != nil else {
+            return .refuse(Reply(550, EnhancedCode(5, 7, 1), "<\(address)>: Access denied"), rule: networksRule)
+        }
+        return decide(recipient: address, client: client)
+    }
+
     private func looksRouted(_ address: Address) -> Bool {
         address.localPart.utf8.contains { $0 == UInt8(ascii: "@") || $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "!") }
     }
@@ -195,7 +249,7 @@ extension AccessPolicy {
     /// Notes who is asking, and whether they may send to anywhere.
     package func note(_ client: ClientFacts, in trace: Trace) {
         if let address = client.address {
-            let network = networks.first { $0.contains(address) }
+            let network = isInNetworks(address) ? networks.first { $0.contains(address) } : nil
             trace.note(.client, address.description, network.map { "is in networks, by \($0)" } ?? "is in none of the networks", rule: networksRule)
         } else if client.isLocalProcess {
             trace.note(.client, "a process of this host", "may send to anywhere", rule: localProcessRule)

@@ -19,8 +19,6 @@ final class Connection: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
-    static let idleTimeout = TimeAmount.minutes(5)
     /// How long a client that was told to go may take to read what is left for it.
     static let lingerTimeout = TimeAmount.seconds(30)
     /// More unread input than this, and the connection stops reading.
@@ -30,6 +28,8 @@ final class Connection: ChannelDuplexHandler {
     private struct Transaction {
         let configuration: SMTPService.Configuration
         var sender: Address?
+        /// What XFORWARD said of it.
+        var forwarded: ClientClaims?
         /// What RCPT led to, in the order of the envelope's recipients.
         var destinations: [[Destination]] = []
         var envelope: Envelope?
@@ -38,29 +38,38 @@ final class Connection: ChannelDuplexHandler {
         var received = Timestamp(microseconds: 0)
     }
 
-    private let service: SMTPService
-    private let client: ClientFacts
+    let service: SMTPService
+    var client: ClientFacts
     private let roster: Roster
+    /// Whom the connection counts for: the client that opened it, whoever it speaks for later.
+    private let opener: IPAddress?
     /// What this session goes by: the roster's, taken over between transactions.
-    private var configuration: SMTPService.Configuration
-    private var session: ServerSession
+    private(set) var configuration: SMTPService.Configuration
+    var session: ServerSession
     private var transaction: Transaction?
     private var number: Int?
     private var context: ChannelHandlerContext?
-    private var loop: (any EventLoop)?
+    private(set) var loop: (any EventLoop)?
+    /// What MAIL waits for, if it was said already.
+    var lookUps = 0
+    private var waitingSender: (sender: Address?, size: Int)?
+    private var isLogged = false
     private var isReadHeld = false
     private var isClosing = false
     private var isLingering = false
     private var isPumping = false
-    private var lastActivity = NIODeadline.distantPast
+    private var patience = Patience(.distantPast)
+    /// `session.progress` when the client last did what was due.
+    private var progress = 0
     private var messages = 0
 
     init(service: SMTPService, client: ClientFacts, roster: Roster) {
         self.service = service
         self.client = client
         self.roster = roster
+        opener = client.address
         configuration = roster.configuration
-        session = ServerSession(configuration: configuration.session)
+        session = ServerSession(configuration: roster.adapt(configuration.session))
     }
 
     // MARK: The channel
@@ -68,7 +77,7 @@ final class Connection: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         loop = context.eventLoop
-        lastActivity = context.eventLoop.now
+        patience.renew(context.eventLoop.now)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
@@ -79,23 +88,25 @@ final class Connection: ChannelDuplexHandler {
             session.shutDown()
             return pump()
         }
-        number = service.admit(client.address, limit: configuration.connectionsPerClient)
-        if number == nil {
-            // RFC 5321 §4.2.2: 421, closing; Postfix's words.
-            let reply = Reply(421, EnhancedCode(4, 7, 0), "\(configuration.session.hostname) Error: too many connections from \(client.name)")
+        switch service.admit(client.address, configuration, at: context.eventLoop.now) {
+        case .refused(let reply, let rule):
             session.refuse(reply)
-            logRefusal(reply, command: "CONNECT", rule: configuration.rules.connections)
-        } else {
+            logRefusal(reply, command: "CONNECT", rule: rule)
+        case .admitted(let number):
+            self.number = number
+            session.privileges = privileges
             session.greet()
-            service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
+            lookUpName()
+            if lookUps == 0 { logOpening() }
         }
         pump()
         context.fireChannelActive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if !isLingering { lastActivity = context.eventLoop.now }
-        session.receive(unwrapInboundIn(data))
+        let bytes = unwrapInboundIn(data)
+        if session.isInContent { patience.earn(octets: bytes.readableBytes, context.eventLoop.now) }
+        session.receive(bytes)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -116,7 +127,8 @@ final class Connection: ChannelDuplexHandler {
         roster.leave(self)
         abandonContent()
         if number != nil {
-            service.dismiss(client.address)
+            service.dismiss(opener)
+            logOpening()
             service.log.record(.sessionClosed, by: .smtpd) { fields in
                 self.identify(&fields)
                 fields.count = self.messages
@@ -157,6 +169,10 @@ final class Connection: ChannelDuplexHandler {
         takeOverConfiguration()
         while let action = session.next() { perform(action) }
         isPumping = false
+        if session.progress != progress, !isLingering, let loop {
+            progress = session.progress
+            patience.renew(loop.now)
+        }
         guard let context else { return }
         if isClosing {
             linger(context)
@@ -171,24 +187,34 @@ final class Connection: ChannelDuplexHandler {
 
     /// What came into force since the last command. A message is judged from MAIL to its end by one manifest.
     private func takeOverConfiguration() {
-        guard configuration !== roster.configuration, session.adopt(roster.configuration.session) else { return }
+        guard configuration !== roster.configuration, session.adopt(roster.adapt(roster.configuration.session)) else { return }
         configuration = roster.configuration
+        session.privileges = privileges
     }
 
     /// Closes once the client has read what is left for it, or had time to. An empty write comes after all that wait.
     private func linger(_ context: ChannelHandlerContext) {
         guard !isLingering else { return }
         isLingering = true
-        lastActivity = context.eventLoop.now
+        patience.renew(context.eventLoop.now)
         let output = session.takeOutput() ?? ByteBuffer()
         context.writeAndFlush(wrapOutboundOut(output)).assumeIsolated().whenComplete { _ in context.close(promise: nil) }
     }
 
     private func perform(_ action: ServerSession.Action) {
         switch action {
-        case .judgeSender(let sender, let size): session.answer(judgeSender(sender, size ?? 0))
+        case .judgeSender(let sender, let size):
+            lookUpHelo()
+            if lookUps > 0 {
+                waitingSender = (sender, size ?? 0)
+            } else {
+                session.answer(judgeSender(sender, size ?? 0))
+            }
         case .judgeRecipient(let recipient, _): session.answer(judgeRecipient(recipient))
         case .judgeVerify(let argument): session.answer(judgeVerify(argument))
+        case .judgeExpand(let argument): session.answer(expand(argument))
+        case .runQueue(let node): runQueue(node)
+        case .override(let claims): override(claims)
         case .beginContent(let envelope): beginContent(envelope)
         case .content(let bytes): transaction?.sink?.append(bytes)
         case .commit: commit()
@@ -196,6 +222,14 @@ final class Connection: ChannelDuplexHandler {
         case .refused(let reply, let command, let envelope): logRefusal(reply, command: command, envelope: envelope, rule: rule(behind: reply))
         case .close: isClosing = true
         }
+    }
+
+    /// Who the client is, is known as far as it will be.
+    func lookedUp() {
+        logOpening()
+        guard let waiting = waitingSender else { return }
+        waitingSender = nil
+        answer(judgeSender(waiting.sender, waiting.size))
     }
 
     private func judgeSender(_ sender: Address?, _ size: Int) -> Reply {
@@ -210,12 +244,22 @@ final class Connection: ChannelDuplexHandler {
             logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: rule)
             return reply
         }
-        transaction = Transaction(configuration: configuration, sender: sender)
+        if let limit = excess(.messages) {
+            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too much mail from \(client.place)")
+            logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: limit.rule)
+            return reply
+        }
+        transaction = Transaction(configuration: configuration, sender: sender, forwarded: session.forwarded)
         return reply
     }
 
     private func judgeRecipient(_ recipient: EnvelopeRecipient) -> Reply {
         guard let policy = transaction?.configuration.policy else { return Reply(503, EnhancedCode(5, 5, 1), "Error: need MAIL command") }
+        if let limit = excess(.recipients) {
+            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too many recipients from \(client.place)")
+            logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: limit.rule)
+            return reply
+        }
         let decision = policy.decide(recipient: recipient.address, client: client)
         switch decision {
         case .accept(let destinations, _):
@@ -239,7 +283,7 @@ final class Connection: ChannelDuplexHandler {
         guard var open = transaction, let context else { return }
         let now = service.now()
         let id = service.queue.spool.nextID(now: now)
-        let origin = Origin(client: client.address, helo: session.helo, protocolName: session.protocolName)
+        let origin = Origin(client: client.address, name: client.name, helo: session.helo, protocolName: session.protocolName)
         let trace = receivedField(origin, by: open.configuration.session.hostname, id: id, recipients: envelope.recipients, at: now)
         let rewriting = open.configuration.rewriting
         if let rewriting { open.sender = rewriting.sender(open.sender) }
@@ -301,6 +345,8 @@ final class Connection: ChannelDuplexHandler {
         messages += 1
         service.log.record(.messageAccepted, by: .smtpd) { fields in
             self.identify(&fields)
+            fields.origin = open.forwarded.map(Fields.Client.init)
+            fields.originID = open.forwarded?.value(.identifier)
             fields.queueID = id.description
             fields.messageID = summary.messageID
             fields.from = open.sender?.description ?? ""
@@ -319,7 +365,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     /// The answer to `.commit`, whether it comes at once or later.
-    private func answer(_ reply: Reply) {
+    func answer(_ reply: Reply) {
         session.answer(reply)
         pump()
     }
@@ -365,19 +411,33 @@ final class Connection: ChannelDuplexHandler {
 
     /// Asked now and then by the listener: a timer for each connection would cost more than the look.
     func checkIdleTime(_ now: NIODeadline) {
+        let isUnderStress = service.isUnderStress(configuration.limits)
         if isLingering {
-            if lastActivity + Connection.lingerTimeout <= now { cutOff() }
+            if patience.isOver(now, allowed: Connection.lingerTimeout, isUnderStress: isUnderStress) { cutOff() }
             return
         }
-        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { lastActivity = now }
-        guard lastActivity + Connection.idleTimeout <= now else { return }
+        if session.isWaitingForAnswer || transaction?.sink?.isBusy ?? false { patience.renew(now) }
+        guard patience.isOver(now, allowed: configuration.limits.timeout, isUnderStress: isUnderStress) else { return }
         session.timeOut()
         pump()
     }
 
+    private func excess(_ activity: RateTable.Activity) -> SMTPService.Limit? {
+        guard !configuration.limits.rates.isEmpty, let loop else { return nil }
+        return service.excess(activity, by: client.address, configuration.limits, at: loop.now)
+    }
+
+    /// Once, as soon as the client's name is known.
+    private func logOpening() {
+        guard !isLogged else { return }
+        isLogged = true
+        service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
+    }
+
     private func identify(_ fields: inout Fields) {
         fields.session = number.map(String.init)
-        fields.client = Fields.Client(address: client.address?.description ?? "local", helo: session.helo)
+        fields.client = Fields.Client(
+            address: client.address?.description ?? (opener == nil ? "local" : "unknown"), name: client.confirmedName, helo: session.helo)
     }
 
     /// The manifest line behind a refusal of the session's own, which knows limits but not where they come from.
@@ -390,7 +450,7 @@ final class Connection: ChannelDuplexHandler {
         }
     }
 
-    private func logRefusal(
+    func logRefusal(
         _ reply: Reply, command: String, envelope: Envelope? = nil, to: Address? = nil, rule: String? = nil, id: QueueID? = nil, reason: String? = nil
     ) {
         service.log.record(.messageRejected, by: .smtpd) { fields in
@@ -405,9 +465,21 @@ final class Connection: ChannelDuplexHandler {
             fields.reason = reason
             fields.message = command
         }
+        if number != nil, reply.isPermanent, excess(.errors) != nil {
+            session.end(with: Reply(421, EnhancedCode(4, 7, 0), "\(configuration.session.hostname) Error: too many errors from \(client.place)"))
+        }
     }
 }
 
 extension ClientFacts {
-    fileprivate var name: String { address?.description ?? "this host" }
+    fileprivate var place: String { address?.description ?? "this host" }
+    fileprivate var confirmedName: String? { if case .confirmed(let name) = name { name.text } else { nil } }
+}
+
+extension Fields.Client {
+    /// XFORWARD_README: what was not said is not known.
+    init(_ claims: ClientClaims) {
+        self.init(address: claims.value(.address) ?? "unknown", name: claims.value(.name) ?? "unknown", helo: claims.value(.helo))
+        protocolName = claims.value(.protocolName)
+    }
 }

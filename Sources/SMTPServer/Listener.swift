@@ -5,6 +5,7 @@ package import MailSyntax
 package import NIOCore
 internal import NIOPosix
 internal import Policy
+package import SMTP
 internal import Telemetry
 
 /// A bound address with its connections. Bound, it does not take any before `takeConnections`: whoever opens several can
@@ -20,6 +21,20 @@ package final class Listener: Sendable {
 
     private let sockets: [Socket]
 
+    /// What a listener is for.
+    package struct Purpose: Hashable, Sendable {
+        package var dialect = ServerSession.Dialect.smtp
+        /// A load balancer says first for whom it speaks (PROXY protocol); only these may.
+        package var isProxied = false
+        package var proxies: [Network] = []
+        /// Of a Unix socket.
+        package var mode: UInt32 = 0o600
+        /// Clients of a Unix socket may relay, as processes of this host.
+        package var trustsSocket = true
+
+        package init() {}
+    }
+
     /// The address that it is bound at, with the port that the system chose where 0 was asked for.
     package var address: SocketAddress? { sockets.first?.channel.localAddress }
 
@@ -28,11 +43,12 @@ package final class Listener: Sendable {
     /// A connect(2) queue as Postfix's inet_listen backlog would grow to; the kernel caps it at net.core.somaxconn.
     private static let backlog: CInt = 1024
     /// How often idle connections are looked for.
-    private static let idleCheck = TimeAmount.seconds(15)
+    private static let idleCheck = TimeAmount.seconds(5)
 
     /// `sharing`: another listener of this process overlaps the address (one of them is at every address), and will close.
     package static func bind(
-        _ endpoint: Endpoint, service: SMTPService, configuration: SMTPService.Configuration, group: any EventLoopGroup, sharing: Bool = false
+        _ endpoint: Endpoint, service: SMTPService, configuration: SMTPService.Configuration, group: any EventLoopGroup, sharing: Bool = false,
+        for purpose: Purpose = Purpose()
     ) async throws -> Listener {
         var bound = try SocketAddress(ipAddress: endpoint.address.description, port: Int(endpoint.port))
         if !sharing {
@@ -45,7 +61,7 @@ package final class Listener: Sendable {
         do {
             for loop in group.makeIterator() {
                 sockets.append(
-                    try await serve(service, configuration, on: loop) { [bound] bootstrap in
+                    try await serve(service, configuration, purpose, on: loop) { [bound] bootstrap in
                         bootstrap.serverChannelOption(.socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)), value: 1).bind(to: bound)
                     })
             }
@@ -56,15 +72,15 @@ package final class Listener: Sendable {
         return Listener(sockets: sockets)
     }
 
-    /// A Unix socket whose clients count as processes of this host. Only its owner may connect: mode 0600.
+    /// A Unix socket. Who may connect is its mode's to say: nobody but its owner, by itself.
     package static func bind(
-        unixSocket path: String, service: SMTPService, configuration: SMTPService.Configuration, group: any EventLoopGroup
+        unixSocket path: String, service: SMTPService, configuration: SMTPService.Configuration, group: any EventLoopGroup, for purpose: Purpose = Purpose()
     ) async throws -> Listener {
-        let socket = try await serve(service, configuration, on: group.next()) { bootstrap in
+        let socket = try await serve(service, configuration, purpose, on: group.next()) { bootstrap in
             bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
         }
         // Never more open than that, not even for a moment, since the process's umask is 077.
-        chmod(path, 0o600)
+        chmod(path, purpose.mode)
         return Listener(sockets: [socket])
     }
 
@@ -76,9 +92,10 @@ package final class Listener: Sendable {
     }
 
     private static func serve(
-        _ service: SMTPService, _ configuration: SMTPService.Configuration, on loop: any EventLoop, _ bind: (ServerBootstrap) -> EventLoopFuture<any Channel>
+        _ service: SMTPService, _ configuration: SMTPService.Configuration, _ purpose: Purpose, on loop: any EventLoop,
+        _ bind: (ServerBootstrap) -> EventLoopFuture<any Channel>
     ) async throws -> Socket {
-        let roster = try await loop.submit { NIOLoopBound(Roster(configuration), eventLoop: loop) }.get()
+        let roster = try await loop.submit { NIOLoopBound(Roster(configuration, purpose), eventLoop: loop) }.get()
         let channel = try await bind(
             bootstrap(loop).childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -89,8 +106,15 @@ package final class Listener: Sendable {
                         try options.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 65536))
                     }
                     let address = channel.remoteAddress?.ipAddress.flatMap { IPAddress($0) }
-                    let client = ClientFacts(address: address, isLocalProcess: address == nil)
-                    try channel.pipeline.syncOperations.addHandler(Connection(service: service, client: client, roster: roster.value))
+                    let roster = roster.value
+                    let client = ClientFacts(address: address, isLocalProcess: address == nil && purpose.trustsSocket)
+                    guard purpose.isProxied, purpose.proxies.isEmpty || address.map({ address in purpose.proxies.contains { $0.contains(address) } }) ?? true else {
+                        return try channel.pipeline.syncOperations.addHandler(Connection(service: service, client: client, roster: roster))
+                    }
+                    let handler = ProxyHeaderHandler(proxy: address, log: service.log) { ends in
+                        Connection(service: service, client: ends.map { ClientFacts(address: $0.client.address) } ?? client, roster: roster)
+                    }
+                    try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }).get()
         loop.scheduleRepeatedTask(initialDelay: idleCheck, delay: idleCheck) { task in
@@ -145,8 +169,20 @@ final class Roster {
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var emptied: EventLoopPromise<Void>?
     private var isClosing = false
+    private let purpose: Listener.Purpose
 
-    init(_ configuration: SMTPService.Configuration) { self.configuration = configuration }
+    init(_ configuration: SMTPService.Configuration, _ purpose: Listener.Purpose = Listener.Purpose()) {
+        self.configuration = configuration
+        self.purpose = purpose
+    }
+
+    /// The configuration of a session at this listener.
+    func adapt(_ session: ServerSession.Configuration) -> ServerSession.Configuration {
+        guard purpose.dialect != session.dialect else { return session }
+        var session = session
+        session.dialect = purpose.dialect
+        return session
+    }
 
     var isEmpty: Bool { connections.isEmpty }
 

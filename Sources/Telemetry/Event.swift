@@ -20,6 +20,7 @@ package enum Event: String, CaseIterable, Sendable {
     case queueFailed = "queue.failed"
     case manifestLoaded = "manifest.loaded"
     case manifestRefused = "manifest.refused"
+    case networksDoubted = "networks.doubted"
     case listenerOpened = "listener.opened"
     case listenerClosed = "listener.closed"
     case listenerFailed = "listener.failed"
@@ -33,7 +34,7 @@ package enum Event: String, CaseIterable, Sendable {
     package var level: Level {
         switch self {
         case .sessionOpened, .messageRemoved: .debug
-        case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped: .warning
+        case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped, .networksDoubted: .warning
         case .queueFailed, .manifestRefused, .listenerFailed, .serviceFailed: .error
         default: .info
         }
@@ -57,6 +58,7 @@ package enum Event: String, CaseIterable, Sendable {
         case .queueFailed: "The spool could not do what was asked of it."
         case .manifestLoaded: "A manifest was read and is in force."
         case .manifestRefused: "A manifest was refused; what was in force stays so."
+        case .networksDoubted: "`networks` covers an address that stands for many clients; it is not trusted."
         case .listenerOpened: "A service listens at an address."
         case .listenerClosed: "A service listens no more at an address; its sessions go on."
         case .listenerFailed: "A service could not listen at an address."

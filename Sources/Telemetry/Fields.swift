@@ -19,6 +19,9 @@ package struct Fields: Sendable {
     package var queueID: String?
     package var messageID: String?
     package var client: Client?
+    /// The client before the one that speaks, as XFORWARD names it, and its own name for the message.
+    package var origin: Client?
+    package var originID: String?
     /// Set to an empty string for the null sender.
     package var from: String?
     package var to: String?
@@ -54,14 +57,16 @@ extension Fields {
         line.field("session", session)
         line.field("queue_id", queueID)
         line.field("message_id", messageID)
-        if let client {
-            line.beginObject("client")
+        for (name, client) in [("client", client), ("origin", origin)] as [(StaticString, Client?)] {
+            guard let client else { continue }
+            line.beginObject(name)
             line.field("address", client.address)
             line.field("name", client.name)
             line.field("helo", client.helo)
             line.field("protocol", client.protocolName)
             line.endObject()
         }
+        line.field("origin_id", originID)
         line.field("from", from)
         line.field("to", to)
         line.field("original_to", originalTo)

@@ -91,7 +91,11 @@ struct PostfixLines {
         if isLocal(fields) {
             page.line("pickup", "\(id): uid=\(user) from=<\(fields.from ?? "")>")
         } else {
-            page.line("smtpd", session: fields.session, "\(id): client=\(client(fields))")
+            var text = "\(id): client=\(client(fields))"
+            // smtpd(8): what XFORWARD said of the server before the proxy.
+            if let originID = fields.originID { text += ", orig_queue_id=\(originID)" }
+            if let origin = fields.origin { text += ", orig_client=\(origin.name ?? "unknown")[\(origin.address ?? "unknown")]" }
+            page.line("smtpd", session: fields.session, text)
         }
         queued(id, from: fields.from, size: fields.size, recipients: fields.recipients, messageID: fields.messageID, &page)
     }

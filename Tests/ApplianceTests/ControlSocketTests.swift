@@ -61,7 +61,7 @@ func controlSocket() async throws {
 func health() async throws {
     try await RunningAppliance.with { appliance in
         let ready = try await appliance.ask("GET", "/readyz")
-        #expect(ready == (200, "{\"status\":\"ready\",\"checks\":{\"spool\":\"ok\",\"listeners\":\"ok\",\"manifest\":\"ok\"}}\n"))
+        #expect(ready == (200, "{\"status\":\"ready\",\"checks\":{\"spool\":\"ok\",\"listeners\":\"ok\",\"manifest\":\"ok\",\"networks\":\"ok\"}}\n"))
         #expect(try await appliance.ask("HEAD", "/readyz") == (200, ""))
         #expect(try await appliance.ask("POST", "/readyz").status == 405)
         let metrics = try await appliance.ask("GET", "/metrics")

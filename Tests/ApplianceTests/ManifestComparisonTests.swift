@@ -90,6 +90,7 @@ func allKeys() throws {
         "apiVersion", "domains", "users", "aliases", "networks", "tests", "tls", "limits", "mailboxes", "listen", "queue", "queue.retry", "logging",
         "domains.NAME.addresses", "domains.NAME.recipients", "users.NAME.forward", "users.NAME.keep_copy", "users.NAME.mailbox", "relayhost.host",
         "rewriting", "rewriting.srs", "local_delivery",
+        "smtpd", "listen.lmtp.path",
     ]
     let full = try system(
         """

@@ -68,6 +68,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("submission", submission),
     ("tls-none", tlsNone),
     ("relay-in-the-clear", relayInTheClear),
+    ("server-rules", serverRules),
 ]
 
 /// What the secrets of these manifests are.
@@ -271,4 +272,25 @@ private let relayInTheClear = MailSystem.with {
             hop: NextHop("smtp.provider.example")!, username: Located("example", at: line(11)), password: Located(.file("/run/secrets/none"), at: line(12)),
             tls: Located(.none, at: line(13))), at: line(10))
     $0.tls.level = Located(.encrypt, at: line(15))
+}
+
+/// How the server treats those who connect: names, restrictions, proxies, limits.
+private let serverRules = MailSystem.with {
+    $0.domains = [domain("example.org", 5)]
+    $0.users = [user("alice", 7)]
+    $0.listen.smtp = Located([Endpoint("0.0.0.0:25")!, Endpoint("0.0.0.0:2525")!], at: line(9))
+    $0.listen.lmtp = Located([.inet(Endpoint("127.0.0.1:24")!), .unix(path: "/run/valija/lmtp", mode: 0o660)], at: line(10))
+    $0.listen.proxyProtocol = Located([Endpoint("0.0.0.0:2525")!], at: line(11))
+    $0.listen.proxies = Located([try! Network(parsing: "192.0.2.20")], at: line(12))
+    $0.smtpd = MailSystem.SMTPD(
+        lookUpNames: Located(false, at: line(14)),
+        restrictions: Located([.unknownClient, .unknownReverseClient, .invalidHelo, .bareHelo, .unknownHelo], at: line(15)), expn: Located(true, at: line(16)),
+        etrnDomains: Located([Domain("branch.example")!, Domain("example.net")!], at: line(17)),
+        xclient: Located([try! Network(parsing: "192.0.2.10"), try! Network(parsing: "2001:db8::/64")], at: line(18)),
+        xforward: Located([try! Network(parsing: "127.0.0.0/8")], at: line(19)))
+    $0.limits.errorRate = Located(50, at: line(21))
+    $0.limits.exempt = Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")], at: line(22))
+    $0.limits.connections = Located(500, at: line(23))
+    $0.limits.messagesPerConnection = Located(100, at: line(24))
+    $0.limits.timeout = Located(.seconds(600), at: line(25))
 }

@@ -4,6 +4,7 @@ import Glibc
 import MailQueue
 import MailSyntax
 import NIOCore
+import Policy
 import NIOEmbedded
 import SMTP
 import Telemetry
@@ -54,7 +55,7 @@ func largeMessage() async throws {
         let stored = try #require(readFile(path))
         #expect(stored.utf8.count == size)
         #expect(
-            stored.hasPrefix("Received: from client.example.net ([203.0.113.9])\r\n\tby mx.example.org (Valija) with ESMTP id \(message.id)\r\n\tfor <alice@example.org>; "))
+            stored.hasPrefix("Received: from client.example.net (unknown [203.0.113.9])\r\n\tby mx.example.org (Valija) with ESMTP id \(message.id)\r\n\tfor <alice@example.org>; "))
         #expect(stored.hasSuffix("+0000\r\n" + text))
     }
 }
@@ -159,13 +160,83 @@ func idleClient() async throws {
         let client = try await station.client()
         try await client.begin(to: "<alice@example.org>")
         try await client.wait(.minutes(4))
-        try await client.say("Subject: slow\r\n")
-        try await client.wait(.minutes(4))
         #expect(!client.isClosed)
         try await client.wait(.minutes(1))
         try await client.hear("421 4.4.2")
         try await eventually("the end of the connection") { client.isClosed }
         #expect(try await station.waitForLog(.sessionClosed)[0].contains("\"reply\":\"421 4.4.2 "))
+    }
+}
+
+@Test("a client that drips octets gets no more time for a command, nor for content below 500 octets a second")
+func drippingClient() async throws {
+    try await Station.with(try Station(connections: 3)) { station in
+        let (command, content, decent) = (try await station.client(), try await station.client(), try await station.client())
+        try await command.hear("220 ")
+        try await content.begin(to: "<alice@example.org>")
+        try await decent.begin(to: "<alice@example.org>")
+        for _ in 0..<4 {
+            try await command.say("N")
+            try await content.say("a\r\n")
+            try await decent.say(String(repeating: String(repeating: "a", count: 998) + "\r\n", count: 30))
+            for client in [command, content, decent] { try await client.wait(.minutes(1)) }
+            #expect(!command.isClosed && !content.isClosed)
+        }
+        for client in [command, content, decent] { try await client.wait(.seconds(61)) }
+        try await command.hear("421 4.4.2")
+        try await content.hear("421 4.4.2")
+        try await decent.ask(".", "250 2.0.0")
+    }
+}
+
+@Test("while the server is nearly full, a client has ten seconds for a command; where it is full, a new one is told to come later")
+func stress() async throws {
+    var limits = SMTPService.ClientLimits()
+    limits.connections = SMTPService.Limit(5, rule: "rule of all")
+    try await Station.with(try Station(connections: 10, limits: limits)) { station in
+        var clients: [Client] = []
+        for _ in 0..<3 { clients.append(try await station.client()) }
+        try await clients[0].wait(.seconds(11))
+        #expect(!clients[0].isClosed)
+        for _ in 0..<2 { clients.append(try await station.client()) }
+        try await station.client().hear("421 4.3.2 mx.example.org Error: too many connections")
+        try await clients[1].ask("EHLO client.example.net", "250 ")
+        try await clients[0].wait(.seconds(1))
+        try await clients[0].hear("421 4.4.2")
+        try await clients[1].ask("NOOP", "250 ")
+    }
+}
+
+@Test("a client that does too much in a minute gets 421 or 450 4.7.1, and the log names the line; another does not; one that is exempt neither")
+func rates() async throws {
+    var limits = SMTPService.ClientLimits()
+    for activity in [RateTable.Activity.connections, .messages, .recipients, .errors] { limits.rates[activity] = SMTPService.Limit(2, rule: "rule of \(activity)") }
+    limits.exempt = [try Network(parsing: "198.51.100.0/24")]
+    try await Station.with(try Station(connections: 10, limits: limits)) { station in
+        let first = try await station.client()
+        try await first.ask("EHLO client.example.net", "250 ")
+        for _ in 0..<2 {
+            try await first.ask("MAIL FROM:<sender@example.net>", "250 ")
+            try await first.ask("RCPT TO:<alice@example.org>", "250 ")
+            try await first.ask("RSET", "250 ")
+        }
+        try await first.ask("MAIL FROM:<sender@example.net>", "450 4.7.1 Error: too much mail from 203.0.113.9")
+        let second = try await station.client("203.0.113.10")
+        try await second.ask("EHLO client.example.net", "250 ")
+        try await second.ask("MAIL FROM:<sender@example.net>", "250 ")
+        try await second.ask("RCPT TO:<alice@example.org>", "250 ")
+        try await second.ask("RCPT TO:<alice@example.org>", "250 ")
+        try await second.ask("RCPT TO:<alice@example.org>", "450 4.7.1 Error: too many recipients from 203.0.113.10")
+        for _ in 0..<2 { try await second.ask("FROB", "500 ") }
+        try await second.say("FROB\r\n")
+        try await second.hear("421 4.7.0 mx.example.org Error: too many errors from 203.0.113.10")
+        try await station.client("203.0.113.10").hear("421 4.7.0 mx.example.org Error: too many errors from 203.0.113.10")
+        try await station.client().hear("220 ")
+        try await station.client().hear("421 4.7.0 mx.example.org Error: too many connections from 203.0.113.9")
+        for _ in 0..<5 { try await station.client("198.51.100.7").hear("220 ") }
+        for activity in ["messages", "recipients", "errors", "connections"] {
+            #expect(station.logged(.messageRejected).contains { $0.contains("\"rule\":\"rule of \(activity)\"") }, "\(activity)")
+        }
     }
 }
 

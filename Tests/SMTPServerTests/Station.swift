@@ -37,7 +37,10 @@ final class Station: Sendable {
     private let logFile: CInt
     private let threads = NIOThreadPool(numberOfThreads: 2)
 
-    init(messageSize: Int = 1_000_000, recipients: Int = 3, connections: Int = 2, shortage: SMTPService.Shortage? = nil) throws {
+    init(
+        messageSize: Int = 1_000_000, recipients: Int = 3, connections: Int = 2, limits: SMTPService.ClientLimits = SMTPService.ClientLimits(),
+        shortage: SMTPService.Shortage? = nil
+    ) throws {
         var template = Array("/tmp/valija-test-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -63,7 +66,8 @@ final class Station: Sendable {
             session: ServerSession.Configuration(
                 hostname: Domain("mx.example.org")!, origin: origin, messageSizeLimit: messageSize, recipientLimit: recipients),
             policy: policy, connectionsPerClient: connections,
-            rules: SMTPService.Rules(messageSize: "rule of size", recipients: "rule of recipients", connections: "rule of connections"))
+            rules: SMTPService.Rules(messageSize: "rule of size", recipients: "rule of recipients", connections: "rule of connections"),
+            limits: limits)
         service = SMTPService(
             queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: { _ in shortage })
     }

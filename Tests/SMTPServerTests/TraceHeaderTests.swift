@@ -16,16 +16,16 @@ private func field(client: String?, helo: String?, to recipients: [String]) -> S
 @Test(
     "a Received field names the client as RFC 5321 §4.4 wants it, whatever it called itself",
     arguments: [
-        ("192.0.2.1", "client.example.net", "from client.example.net ([192.0.2.1])\r\n\t"),
-        ("2001:db8::1", "client.example.net", "from client.example.net ([IPv6:2001:db8::1])\r\n\t"),
-        ("192.0.2.1", "[192.0.2.1]", "from [192.0.2.1] ([192.0.2.1])\r\n\t"),
-        ("192.0.2.1", "[IPv6:2001:db8::1]", "from [IPv6:2001:db8::1] ([192.0.2.1])\r\n\t"),
-        ("192.0.2.1", "under_score", "from under_score ([192.0.2.1])\r\n\t"),
+        ("192.0.2.1", "client.example.net", "from client.example.net (unknown [192.0.2.1])\r\n\t"),
+        ("2001:db8::1", "client.example.net", "from client.example.net (unknown [IPv6:2001:db8::1])\r\n\t"),
+        ("192.0.2.1", "[192.0.2.1]", "from [192.0.2.1] (unknown [192.0.2.1])\r\n\t"),
+        ("192.0.2.1", "[IPv6:2001:db8::1]", "from [IPv6:2001:db8::1] (unknown [192.0.2.1])\r\n\t"),
+        ("192.0.2.1", "under_score", "from under_score (unknown [192.0.2.1])\r\n\t"),
         // No domain, and so not in there.
-        ("192.0.2.1", nil, "from [192.0.2.1] ([192.0.2.1])\r\n\t"),
-        ("192.0.2.1", "(comment)", "from [192.0.2.1] ([192.0.2.1])\r\n\t"),
-        ("192.0.2.1", "a;b", "from [192.0.2.1] ([192.0.2.1])\r\n\t"),
-        ("192.0.2.1", "<x@y>", "from [192.0.2.1] ([192.0.2.1])\r\n\t"),
+        ("192.0.2.1", nil, "from [192.0.2.1] (unknown [192.0.2.1])\r\n\t"),
+        ("192.0.2.1", "(comment)", "from [192.0.2.1] (unknown [192.0.2.1])\r\n\t"),
+        ("192.0.2.1", "a;b", "from [192.0.2.1] (unknown [192.0.2.1])\r\n\t"),
+        ("192.0.2.1", "<x@y>", "from [192.0.2.1] (unknown [192.0.2.1])\r\n\t"),
         (nil, "localhost", ""),
     ] as [(String?, String?, String)])
 func clientInReceived(client: String?, helo: String?, from: String) {

@@ -13,7 +13,7 @@ struct CommandCountsTests {
         ("HELO a|NOOP|NOOP|QUIT", "helo=1 noop=2 quit=1 commands=4", "QUIT"),
         ("MAIL FROM:<>", "mail=0/1 commands=0/1", "MAIL"),
         ("EHLO a|MAIL FROM:<>|RCPT TO:<a@b>|RCPT TO:<no@b>", "ehlo=1 mail=1 rcpt=1/2 commands=3/4", "RCPT"),
-        ("EHLO a|FOO|EXPN x|STARTTLS|AUTH PLAIN|HELP", "ehlo=1 starttls=0/1 auth=0/1 help=1 unknown=0/2 commands=2/6", "HELP"),
+        ("EHLO a|FOO|EXPN x|STARTTLS|AUTH PLAIN|HELP", "ehlo=1 starttls=0/1 auth=0/1 unknown=0/1 help=1 expn=0/1 commands=2/6", "HELP"),
         ("EHLO a|MAIL FROM:<>|RCPT TO:<a@b>|DATA", "ehlo=1 mail=1 rcpt=1 data=1 commands=4", "DATA (0 bytes)"),
         ("EHLO a|MAIL FROM:<>|RCPT TO:<a@b>|DATA|x|.", "ehlo=1 mail=1 rcpt=1 data=1 commands=4", "END-OF-MESSAGE"),
         ("EHLO a|MAIL FROM:<>|RCPT TO:<a@b>|BDAT 3|x", "ehlo=1 mail=1 rcpt=1 bdat=1 commands=4", "BDAT (3 bytes)"),

@@ -12,6 +12,7 @@ import Testing
 struct Dialogue: CustomTestStringConvertible {
     let name: String
     var configuration = ServerScript.configuration
+    var privileges: ServerSession.Privileges = []
     var input: [UInt8] = []
     var endsInput = false
     var wantedReplies = ""
@@ -53,12 +54,18 @@ struct Dialogue: CustomTestStringConvertible {
         case "idle": configuration.limits.idleCommands = number
         case "overshoot": configuration.limits.recipientOvershoot = number
         case "line": configuration.limits.commandLine = number
+        case "lmtp": configuration.dialect = .lmtp
+        case "expn": configuration.offersEXPN = true
+        case "etrn": configuration.offersETRN = true
+        case "messages": configuration.messageLimit = number
+        case "privileges": privileges = [.override, .forward]
         default: fatalError("\(name): \(setting)")
         }
     }
 
     func run(_ pieces: [ArraySlice<UInt8>]) -> ServerTranscript {
         var script = ServerScript(configuration)
+        script.session.privileges = privileges
         script.greet()
         for piece in pieces { script.receive(piece) }
         if endsInput {

@@ -62,8 +62,15 @@ struct ServerScript {
         case .judgeVerify(let argument):
             transcript.events.append("verify \(argument)")
             session.answer(Reply(252, EnhancedCode(2, 0, 0), argument))
+        case .judgeExpand(let argument):
+            transcript.events.append("expand \(argument)")
+            session.answer(Reply(250, EnhancedCode(2, 0, 0), lines: ["<alice@example>", "<bob@example>"]))
+        case .runQueue(let node):
+            transcript.events.append("run queue of \(node.includesSubdomains ? "all below " : "")\(node.domain)")
+            session.answer(Reply(250, EnhancedCode(2, 0, 0), "Queuing started"))
+        case .override(let claims): transcript.events.append("override \(ServerScript.describe(claims))")
         case .beginContent(let envelope):
-            transcript.events.append("begin \(ServerScript.describe(envelope)) by \(session.protocolName)")
+            transcript.events.append("begin \(ServerScript.describe(envelope)) by \(session.protocolName)" + (session.forwarded.map { " for \(ServerScript.describe($0))" } ?? ""))
             content = []
         case .content(let slice): content?.append(contentsOf: slice.readableBytesView)
         case .commit: commit()
@@ -100,6 +107,20 @@ struct ServerScript {
         if recipient.notify != .unspecified { text += " notify=\(recipient.notify.parameter)" }
         if let original = recipient.originalRecipient { text += " orcpt=\(original)" }
         return text
+    }
+
+    static func describe(_ claims: ClientClaims) -> String {
+        let order: [ClientClaims.Attribute] = [
+            .name, .address, .port, .protocolName, .helo, .login, .destinationAddress, .destinationPort, .identifier, .source,
+        ]
+        return order.compactMap { attribute in
+            switch claims[attribute] {
+            case nil: nil
+            case .known(let text): "\(attribute.rawValue)=\(text)"
+            case .unavailable: "\(attribute.rawValue)=?"
+            case .temporarilyUnavailable: "\(attribute.rawValue)=later"
+            }
+        }.joined(separator: " ")
     }
 
     static func describe(_ envelope: Envelope) -> String {

@@ -14,7 +14,7 @@ enum ForwardingLoop {
     static func earlierDeliveries(of message: MailboxMessage, disk: any Disk) -> Set<Address> {
         switch message.content {
         case .text(let text): text.withUnsafeBytes { addresses(inHeaderOf: $0) }
-        case .file(let path): head(of: path, disk).withUnsafeBytes { addresses(inHeaderOf: $0) }
+        case .file(let path), .binaryFile(let path): head(of: path, disk).withUnsafeBytes { addresses(inHeaderOf: $0) }
         }
     }
 

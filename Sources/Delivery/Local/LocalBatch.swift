@@ -69,7 +69,7 @@ struct LocalBatch {
             for recipient in recipients { tell(request.id, recipient, .stopping, "local") }
             return
         }
-        let message = MailboxMessage(sender: request.sender, received: request.received, content: convert(request.content))
+        let message = MailboxMessage(sender: request.sender, received: request.received, content: convert(request))
         let earlier = ForwardingLoop.earlierDeliveries(of: message, disk: disk)
         for recipient in recipients {
             guard case .mailbox(let user, let address) = recipient.target else {
@@ -99,10 +99,13 @@ struct LocalBatch {
         if text >= LocalBatch.mostText { flush() }
     }
 
-    private func convert(_ content: MessageContent) -> MailboxMessage.Content {
-        switch content {
-        case .inline(let buffer): .text(buffer.withUnsafeReadableBytes { LineEnds.convert($0) })
-        case .file(let path, _): .file(path: path)
+    private func convert(_ request: DeliveryRequest) -> MailboxMessage.Content {
+        let isBinary = request.body == .binary
+        switch request.content {
+        case .inline(let buffer) where isBinary: return .text(Array(buffer.readableBytesView))
+        case .file(let path, _) where isBinary: return .binaryFile(path: path)
+        case .inline(let buffer): return .text(buffer.withUnsafeReadableBytes { LineEnds.convert($0) })
+        case .file(let path, _): return .file(path: path)
         }
     }
 

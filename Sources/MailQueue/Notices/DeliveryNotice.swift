@@ -164,7 +164,7 @@ struct DeliveryNotice {
 
     /// RFC 3461 §4.3: RET speaks of failures only; all else returns the header.
     private var returnsWhole: Bool {
-        hasFailures && original.isWhole && message.returnContent != .headers && original.bytes.readableBytes <= DeliveryNotice.largestReturned
+        hasFailures && message.body != .binary && original.isWhole && message.returnContent != .headers && original.bytes.readableBytes <= DeliveryNotice.largestReturned
     }
 
     private var returnedPart: ByteBufferView {

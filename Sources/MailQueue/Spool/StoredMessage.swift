@@ -47,9 +47,12 @@ package struct StoredMessage: Sendable {
         static let returnHeaders = Flags(rawValue: 8)
         /// The body is a file of its own, not a row.
         static let bodyInFile = Flags(rawValue: 16)
+        /// BODY=BINARYMIME.
+        static let binary = Flags(rawValue: 32)
     }
 
     package var isEightBit: Bool { flags.contains(.eightBit) }
+    package var body: Envelope.BodyType { flags.contains(.binary) ? .binary : flags.contains(.eightBit) ? .eightBitMIME : .sevenBit }
 
     /// Where Postfix would keep it.
     package var queue: QueueName { isHeld ? .hold : isLeased ? .active : attempts > 0 ? .deferred : .incoming }
@@ -96,6 +99,7 @@ extension StoredMessage.Flags {
     init(_ envelope: Envelope, bodyInFile: Bool) {
         self = []
         if envelope.body == .eightBitMIME { insert(.eightBit) }
+        if envelope.body == .binary { insert(.binary) }
         if envelope.isInternationalized { insert(.internationalized) }
         if envelope.returnContent == .full { insert(.returnFull) }
         if envelope.returnContent == .headers { insert(.returnHeaders) }
@@ -106,7 +110,7 @@ extension StoredMessage.Flags {
 extension DeliveryRequest {
     init(_ message: StoredMessage, recipients: [QueuedRecipient], content: MessageContent) {
         self.init(
-            id: message.id, sender: message.sender, body: message.flags.contains(.eightBit) ? .eightBitMIME : .sevenBit,
+            id: message.id, sender: message.sender, body: message.body,
             isInternationalized: message.flags.contains(.internationalized), returnContent: message.returnContent,
             envelopeID: message.envelopeID, received: message.received, content: content, recipients: recipients)
     }

@@ -29,6 +29,10 @@ enum SystemCheck {
             findings.warning(
                 .belowStandard, "RFC 5321 §4.5.3.1.7 wants messages of \(leastMessageSize) octets to be taken", at: limits.messageSize.span)
         }
+        if limits.timeout.value < .seconds(300) {
+            findings.warning(
+                .belowStandard, "RFC 5321 §4.5.3.2.7 wants clients to have 5 minutes for a command", at: limits.timeout.span)
+        }
         if limits.recipientsPerMessage.value < leastRecipients {
             findings.warning(
                 .belowStandard, "RFC 5321 §4.5.3.1.8 wants \(leastRecipients) recipients of a message to be taken", at: limits.recipientsPerMessage.span)
@@ -52,19 +56,38 @@ enum SystemCheck {
     }
 
     private static func checkListen(_ listen: MailSystem.Listen, _ findings: inout Findings) {
-        let services = [
-            ("smtp", listen.smtp), ("submission", listen.submission), ("submissions", listen.submissions), ("health", listen.health),
+        let lmtp = listen.lmtp.value.compactMap { if case .inet(let endpoint) = $0 { endpoint } else { nil } }
+        let services: [(String, [Endpoint], Span?)] = [
+            ("smtp", listen.smtp.value, listen.smtp.span), ("submission", listen.submission.value, listen.submission.span),
+            ("submissions", listen.submissions.value, listen.submissions.span), ("lmtp", lmtp, listen.lmtp.span),
+            ("health", listen.health.value, listen.health.span),
         ]
         var owners: [Endpoint: (name: String, span: Span?)] = [:]
-        for (name, endpoints) in services {
-            for endpoint in endpoints.value {
+        for (name, endpoints, span) in services {
+            for endpoint in endpoints {
                 if let owner = owners[endpoint], owner.name != name {
-                    let span = endpoints.span ?? owner.span
-                    findings.error(.duplicateEntry, "\(owner.name) and \(name) cannot both listen at \(endpoint)", at: span)
+                    findings.error(.duplicateEntry, "\(owner.name) and \(name) cannot both listen at \(endpoint)", at: span ?? owner.span)
                 } else {
-                    owners[endpoint] = (name, endpoints.span)
+                    owners[endpoint] = (name, span)
                 }
             }
+        }
+        checkProxies(listen, owners.mapValues(\.name), &findings)
+    }
+
+    private static func checkProxies(_ listen: MailSystem.Listen, _ owners: [Endpoint: String], _ findings: inout Findings) {
+        for endpoint in listen.proxyProtocol.value where owners[endpoint] == nil || owners[endpoint] == "health" {
+            findings.error(
+                .conflictingValues, "nothing that takes mail listens at \(endpoint)", at: listen.proxyProtocol.span,
+                hint: "proxy_protocol names addresses of smtp, submission, submissions or lmtp")
+        }
+        if listen.proxyProtocol.value.isEmpty, let span = listen.proxies.span {
+            findings.warning(.noEffect, "proxies have no effect without proxy_protocol", at: span)
+        }
+        if !listen.proxyProtocol.value.isEmpty, listen.proxies.value.isEmpty {
+            findings.warning(
+                .wideNetwork, "whoever can connect there can claim to be any client, also one of networks", at: listen.proxyProtocol.span,
+                hint: "name the load balancers: proxies: [192.0.2.20]")
         }
     }
 

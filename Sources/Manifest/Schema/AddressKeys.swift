@@ -151,8 +151,17 @@ enum ListenKeys {
         "submissions", .endpoints, default: "[]", example: "[\"0.0.0.0:465\"]", postfix: "master.cf: submissions inet", notServed: noLogins,
         "Mail from users, with a login, in TLS from the start (RFC 8314).")
 
+    static let lmtp = Key(
+        "lmtp", LMTPKeys.sockets, default: "[]", example: "[\"127.0.0.1:24\", {path: /run/valija/lmtp}]",
+        "Mail by LMTP (RFC 2033), from programs that keep a queue of their own; at addresses, and at Unix sockets with `path` and `mode`.")
+    static let proxyProtocol = Key(
+        "proxy_protocol", .endpoints, default: "[]", example: "[\"0.0.0.0:25\"]", postfix: "smtpd_upstream_proxy_protocol",
+        "Those of the other addresses at which a load balancer says first for whom it speaks (PROXY protocol, version 1 or 2).")
+    static let proxies = Key(
+        "proxies", .networks, default: "[]", example: "[192.0.2.20]",
+        "The load balancers that are believed there; without them, whoever can connect.")
+
     static let later: [PlannedKey] = [
-        planned("lmtp", 24, "Mail by LMTP (RFC 2033)."),
         planned("pop3", 110, "Mailbox access by POP3 with STLS."),
         planned("pop3s", 995, "Mailbox access by POP3 in TLS."),
         planned("imap", 143, "Mailbox access by IMAP with STARTTLS."),
@@ -164,10 +173,11 @@ enum ListenKeys {
             name, Syntax<[Endpoint]>.endpoints.form, example: "[\"0.0.0.0:\(port)\"]", advice: "this version has no such service; leave the key out", meaning)
     }
 
-    static let syntax = Syntax<MailSystem.Listen>.section([smtp, submission, submissions, health] + later) { section, findings in
+    static let syntax = Syntax<MailSystem.Listen>.section([smtp, submission, submissions, lmtp, health, proxyProtocol, proxies] + later) { section, findings in
         MailSystem.Listen(
             smtp: section.value(smtp, &findings), submission: section.value(submission, &findings), submissions: section.value(submissions, &findings),
-            health: section.value(health, &findings))
+            health: section.value(health, &findings), lmtp: section.value(lmtp, &findings), proxyProtocol: section.value(proxyProtocol, &findings),
+            proxies: section.value(proxies, &findings))
     }
 }
 

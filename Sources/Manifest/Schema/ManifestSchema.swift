@@ -41,13 +41,16 @@ enum ManifestSchema {
         "The addresses that each service listens at; an empty list turns it off.")
     static let queue = Key("queue", QueueKeys.syntax, default: "{}", example: "{lifetime: 3d}", "Mail on its way.")
     static let logging = Key("logging", LoggingKeys.syntax, default: "{}", example: "{level: debug}", "What is logged, and how.")
+    static let smtpd = Key(
+        "smtpd", SMTPDKeys.syntax, default: "{}", example: "{restrictions: [reject_unknown_client_hostname]}",
+        "How the SMTP server treats those who connect to it.")
     static let tests = Key(
         "tests", TestKeys.list, default: "[]", example: "[{rcpt: sales@example.org, reaches: [alice]}]",
         "What must be true of this file; `check` tries it out, and `serve` does not start where it is not so.")
 
     static let root = Syntax<MailSystem>.section([
         apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, tls, rewriting, limits, mailboxes,
-        localDelivery, listen, queue, logging, tests,
+        localDelivery, listen, smtpd, queue, logging, tests,
     ]) { section, findings in
         _ = section.optional(apiVersion, &findings)
         // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
@@ -73,6 +76,7 @@ enum ManifestSchema {
             listen: section.value(listen, &findings).value,
             queue: section.value(queue, &findings).value,
             logging: section.value(logging, &findings).value,
+            smtpd: section.value(smtpd, &findings).value,
             tests: section.value(tests, &findings).value)
     }
 
@@ -174,44 +178,6 @@ enum TLSKeys {
         }
         guard let chain, let key else { return nil }
         return Located(MailSystem.Certificate(chain: chain, key: key), at: chain.position)
-    }
-}
-
-enum LimitKeys {
-    /// Above what a person means; a number that large is a slip.
-    private static let counts = 1...1_000_000
-    private static let noRates = "until it does, leave the key out"
-
-    static let messageSize = Key(
-        "message_size", .size(from: 1), default: "10240000", example: "25MiB", postfix: "message_size_limit",
-        "The largest message that is taken, as EHLO announces it (RFC 1870).")
-    static let mailboxSize = Key(
-        "mailbox_size", .size(from: 0), default: "51200000", example: "5GiB", postfix: "mailbox_size_limit",
-        "The size that a mailbox may grow to where its user has no `quota`; 0 is no limit.")
-    static let recipients = Key(
-        "recipients_per_message", .integer(counts), default: "1000", example: "200", postfix: "smtpd_recipient_limit",
-        "Recipients of one message; more get 452 and another message.")
-    static let connections = Key(
-        "connections_per_client", .integer(counts), default: "50", example: "20", postfix: "smtpd_client_connection_count_limit",
-        "Connections that one address may hold open at a time.")
-    static let connectionRate = Key(
-        "connection_rate", .integer(counts), defaultNote: "no limit", example: "60", postfix: "smtpd_client_connection_rate_limit", notServed: noRates,
-        "Connections that one address may open in a minute.")
-    static let messageRate = Key(
-        "message_rate", .integer(counts), defaultNote: "no limit", example: "100", postfix: "smtpd_client_message_rate_limit", notServed: noRates,
-        "Messages that one address may send in a minute.")
-    static let recipientRate = Key(
-        "recipient_rate", .integer(counts), defaultNote: "no limit", example: "500", postfix: "smtpd_client_recipient_rate_limit", notServed: noRates,
-        "Recipients that one address may name in a minute.")
-
-    static let syntax = Syntax<MailSystem.Limits>.section([
-        messageSize, mailboxSize, recipients, connections, connectionRate, messageRate, recipientRate,
-    ]) { section, findings in
-        MailSystem.Limits(
-            messageSize: section.value(messageSize, &findings), mailboxSize: section.value(mailboxSize, &findings),
-            recipientsPerMessage: section.value(recipients, &findings), connectionsPerClient: section.value(connections, &findings),
-            connectionRate: section.optional(connectionRate, &findings), messageRate: section.optional(messageRate, &findings),
-            recipientRate: section.optional(recipientRate, &findings))
     }
 }
 

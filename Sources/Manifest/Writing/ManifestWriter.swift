@@ -60,8 +60,12 @@ package enum ManifestWriter {
             ("smtp", unless(listen.smtp.value, noListen.smtp.value, endpoints)),
             ("submission", unless(listen.submission.value, noListen.submission.value, endpoints)),
             ("submissions", unless(listen.submissions.value, noListen.submissions.value, endpoints)),
+            ("lmtp", unless(listen.lmtp.value, noListen.lmtp.value) { .list($0.map(lmtpSocket)) }),
             ("health", unless(listen.health.value, noListen.health.value, endpoints)),
+            ("proxy_protocol", unless(listen.proxyProtocol.value, noListen.proxyProtocol.value, endpoints)),
+            ("proxies", unless(listen.proxies.value, noListen.proxies.value, networks)),
         ]))
+        page.section("smtpd", smtpd(system.smtpd, defaults.smtpd))
         page.section("queue", queue(system.queue, defaults.queue))
         let (logging, noLogging) = (system.logging, defaults.logging)
         page.section("logging", .mapping([
@@ -136,7 +140,35 @@ package enum ManifestWriter {
             ("connection_rate", limits.connectionRate.map { number($0.value) }),
             ("message_rate", limits.messageRate.map { number($0.value) }),
             ("recipient_rate", limits.recipientRate.map { number($0.value) }),
+            ("error_rate", limits.errorRate.map { number($0.value) }),
+            ("exempt", unless(limits.exempt.value, fallback.exempt.value) { .list($0.map { .text($0.description) }) }),
+            ("connections", unless(limits.connections.value, fallback.connections.value, number)),
+            ("messages_per_connection", limits.messagesPerConnection.map { number($0.value) }),
+            ("timeout", unless(limits.timeout.value, fallback.timeout.value) { .plain(duration($0)) }),
         ])
+    }
+
+    private static func smtpd(_ smtpd: MailSystem.SMTPD, _ fallback: MailSystem.SMTPD) -> YAMLItem {
+        .mapping([
+            ("lookup_names", unless(smtpd.lookUpNames.value, fallback.lookUpNames.value) { .plain("\($0)") }),
+            ("restrictions", unless(smtpd.restrictions.value, fallback.restrictions.value) { .list($0.map { .text($0.rawValue) }) }),
+            ("expn", unless(smtpd.expn.value, fallback.expn.value) { .plain("\($0)") }),
+            ("etrn_domains", smtpd.etrnDomains.map { .list($0.value.map { .text($0.text) }) }),
+            ("xclient", unless(smtpd.xclient.value, fallback.xclient.value, networks)),
+            ("xforward", unless(smtpd.xforward.value, fallback.xforward.value, networks)),
+        ])
+    }
+
+    private static func networks(_ networks: [Network]) -> YAMLItem { .list(networks.map { .text($0.description) }) }
+
+    private static func lmtpSocket(_ socket: MailSystem.LMTPSocket) -> YAMLItem {
+        switch socket {
+        case .inet(let endpoint): return .quoted(endpoint.description)
+        case .unix(let path, let mode):
+            let digits = String(mode, radix: 8)
+            let text = String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+            return .mapping([("path", .text(path)), ("mode", mode == MailSystem.LMTPSocket.defaultMode ? nil : .quoted(text))])
+        }
     }
 
     private static func queue(_ queue: MailSystem.Queue, _ fallback: MailSystem.Queue) -> YAMLItem {

@@ -23,10 +23,15 @@ extension Importer {
     private mutating func importRestrictions(_ parameter: String) {
         var words = list(parameter)[...]
         var isWhole = true
+        var hasTaken = false
         while let word = words.popFirst() {
             // Some take the next word as theirs.
             var subject = word
             if Importer.takesArgument(word), let argument = words.popFirst() { subject += " \(argument)" }
+            if takeRestriction(word, of: parameter) {
+                hasTaken = true
+                continue
+            }
             switch Importer.judge(word) {
             case nil: break
             case let text?:
@@ -34,11 +39,26 @@ extension Importer {
                 note(mainPath, settings[parameter]?.line, "\(parameter), \(subject)", .unsupported, text)
             }
         }
-        if isWhole {
+        if isWhole, hasTaken {
+            note(parameter, .translated, "smtpd.restrictions, for clients that may not relay")
+        } else if isWhole {
             note(parameter, .translated, "relaying is for networks and for logins, in a manifest too")
         } else {
             note(parameter, .unsupported, "only relaying by networks and logins is left of it; the other rules are named by themselves")
         }
+    }
+
+    /// Rules about names of clients, which a manifest has by the same words. They are asked of clients that may not relay, wherever
+    /// they stand; Postfix's old names lack `hostname`.
+    private mutating func takeRestriction(_ word: String, of parameter: String) -> Bool {
+        var name = lowercasedASCII(word)
+        let old = ["reject_unknown_client": "reject_unknown_client_hostname", "reject_invalid_hostname": "reject_invalid_helo_hostname",
+                   "reject_non_fqdn_hostname": "reject_non_fqdn_helo_hostname", "reject_unknown_hostname": "reject_unknown_helo_hostname"]
+        name = old[name] ?? name
+        guard let restriction = MailSystem.SMTPD.Restriction(rawValue: name) else { return false }
+        let known = system.smtpd.restrictions.value
+        if !known.contains(restriction) { system.smtpd.restrictions = located(known + [restriction], place(of: parameter)) }
+        return true
     }
 
     /// Nil where a manifest's server does that anyway.

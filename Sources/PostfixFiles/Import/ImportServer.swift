@@ -190,6 +190,17 @@ extension Importer {
         setCount("smtpd_recipient_limit", \.recipientsPerMessage, "limits.recipients_per_message")
         setCount("smtpd_client_connection_count_limit", \.connectionsPerClient, "limits.connections_per_client")
         importRates()
+        importExemptClients()
+        if isSet("smtpd_timeout") {
+            // `${stress?{10}:{300}}s` is the default, which says what limits.connections does.
+            let text = value("smtpd_timeout")
+            if let seconds = Importer.seconds(text, unit: "s"), (1...52 * 7 * 86_400).contains(seconds) {
+                system.limits.timeout = located(.seconds(seconds), place(of: "smtpd_timeout"))
+                note("smtpd_timeout", .translated, "limits.timeout: \(text)")
+            } else {
+                note("smtpd_timeout", .unsupported, "\(text) is no time")
+            }
+        }
         let (message, mailbox) = (system.limits.messageSize.value, system.limits.mailboxSize.value)
         if mailbox != 0, mailbox < message {
             system.limits.mailboxSize = located(message, place(of: "mailbox_size_limit"))
@@ -219,6 +230,42 @@ extension Importer {
             note(parameter, .translated, "\(key): \(perMinute)")
         }
         note("anvil_rate_time_unit", .translated, "limits are per minute")
+    }
+
+    private mutating func importExemptClients() {
+        if let networks = hosts("smtpd_client_event_limit_exceptions", "limits.exempt") { system.limits.exempt = networks }
+    }
+
+    /// A list of clients, where main.cf has it.
+    private mutating func hosts(_ parameter: String, _ key: String) -> Located<[Network]>? {
+        guard isSet(parameter) else { return nil }
+        var networks: [Network] = []
+        for element in list(parameter) { addNetworks(element, place(of: parameter), &networks) }
+        note(parameter, .translated, key)
+        return located(networks, place(of: parameter))
+    }
+
+    // MARK: smtpd
+
+    mutating func importServerRules() {
+        if let networks = hosts("smtpd_authorized_xclient_hosts", "smtpd.xclient") { system.smtpd.xclient = networks }
+        if let networks = hosts("smtpd_authorized_xforward_hosts", "smtpd.xforward") { system.smtpd.xforward = networks }
+        if isSet("smtpd_peername_lookup") {
+            system.smtpd.lookUpNames = located(isYes("smtpd_peername_lookup"), place(of: "smtpd_peername_lookup"))
+            note("smtpd_peername_lookup", .translated, "smtpd.lookup_names")
+        }
+        guard isSet("fast_flush_domains") else { return }
+        var domains: [Domain] = []
+        for word in list("fast_flush_domains") {
+            guard MailSystem.flaw(in: word, as: .domain) == nil else {
+                note(mainPath, settings["fast_flush_domains"]?.line, "fast_flush_domains, \(word)", .unsupported, "left out of smtpd.etrn_domains: it is no single domain")
+                continue
+            }
+            let domain = Domain(valid: word)
+            if !domains.contains(domain) { domains.append(domain) }
+        }
+        system.smtpd.etrnDomains = located(domains, place(of: "fast_flush_domains"))
+        note("fast_flush_domains", .translated, "smtpd.etrn_domains")
     }
 
     private mutating func setSize(_ parameter: String, _ path: WritableKeyPath<MailSystem.Limits, Located<Int>>, _ key: String) {

@@ -118,6 +118,7 @@ extension Importer {
         if Set(smtp) != Set(usual) { system.listen.smtp = Located(smtp) }
         system.listen.submission = Located(unique(endpoints[.submission] ?? []))
         system.listen.submissions = Located(unique(endpoints[.submissions] ?? []))
+        if isSet("smtpd_upstream_proxy_protocol") { note("smtpd_upstream_proxy_protocol", .translated, "listen.proxy_protocol; name the proxies: listen.proxies") }
         if isSet("inet_interfaces") { note("inet_interfaces", .translated, "listen") }
         if isSet("inet_protocols") { note("inet_protocols", .translated, "listen, for the addresses that this server takes mail at") }
         importDeliveryServices()
@@ -147,7 +148,11 @@ extension Importer {
         let logsIn = value("smtpd_sasl_auth_enable") == "yes"
         let kind: ListenService = isWrapped ? .submissions : port == 587 || logsIn && port != 25 ? .submission : .smtp
         let addresses = host.isEmpty ? interfaces(subject, place) : addresses(of: host, subject, place)
-        endpoints[kind, default: []] += addresses.map { Endpoint(address: $0, port: port) }
+        let found = addresses.map { Endpoint(address: $0, port: port) }
+        endpoints[kind, default: []] += found
+        if value("smtpd_upstream_proxy_protocol") == "haproxy" {
+            system.listen.proxyProtocol = located(unique(system.listen.proxyProtocol.value + found), place)
+        }
         if service.program == "postscreen" {
             note(place, subject, .changed, "listen.smtp, without postscreen(8)'s tests before the greeting: there are none in a manifest")
         } else {
@@ -214,6 +219,8 @@ extension Importer {
     private static func optionOutcome(_ name: String, _ value: String) -> (ImportReport.Outcome, String)? {
         switch name {
         case "smtpd_tls_wrappermode": return (.translated, "listen.submissions")
+        case "smtpd_upstream_proxy_protocol":
+            return lowercasedASCII(value) == "haproxy" ? (.translated, "listen.proxy_protocol; name the proxies: listen.proxies") : nil
         case "smtpd_sasl_auth_enable", "smtpd_tls_auth_only": return (.translated, "submission asks for a login, and takes none in clear")
         case "smtpd_tls_security_level": return level(value) == nil ? nil : (.translated, "submission is encrypted, unless tls.level is none")
         case "smtpd_sender_restrictions":

@@ -152,6 +152,7 @@ struct Importer {
         importRelayhost()
         importTLS()
         importLimits()
+        importServerRules()
         importQueue()
         importServices()
         repair()

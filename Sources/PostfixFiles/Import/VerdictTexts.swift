@@ -35,12 +35,12 @@ extension ParameterVerdict {
         +delay_logging_resolution_limit info_log_address_format respectful_logging show_user_unknown_table_name: how log lines and replies are worded
         +helpful_warnings backwards_bounce_logfile_compatibility sun_mailtool_compatibility frozen_delivered_to: for old software around Postfix
         +smtpd_banner: the greeting is the hostname and ESMTP
-        +smtpd_client_event_limit_exceptions smtpd_client_auth_rate_limit smtpd_client_new_tls_session_rate_limit: limits are the same for every client
+        +smtpd_client_auth_rate_limit smtpd_client_new_tls_session_rate_limit: limits are the same for every client
         +smtpd_delay_reject smtpd_delay_open_until_valid_rcpt smtpd_relay_before_recipient_restrictions: recipients are judged at RCPT
         +smtpd_reject_unlisted_recipient: unknown recipients are always refused
         +smtpd_*_error_limit smtpd_error_sleep_time smtpd_junk_command_limit smtpd_history_flush_threshold smtpd_noop_commands: clients that only err are cut off
-        +smtpd_timeout smtpd_starttls_timeout smtpd_*_deadline smtpd_min_data_rate smtpd_recipient_overshoot_limit: sessions have limits of their own
-        +smtpd_forbidden_commands smtpd_peername_lookup smtpd_command_filter: strange commands are refused
+        +smtpd_starttls_timeout smtpd_*_deadline smtpd_min_data_rate smtpd_recipient_overshoot_limit: sessions have limits of their own
+        +smtpd_forbidden_commands smtpd_command_filter: strange commands are refused
         +smtp_*_timeout smtp_*_deadline smtp_min_data_rate smtp_rset_timeout lmtp_*_timeout lmtp_*_deadline lmtp_min_data_rate: deliveries have time limits of their own
         +smtp_connection_* lmtp_connection_* connection_cache_* smtp_mx_* lmtp_mx_* smtp_randomize_addresses lmtp_randomize_addresses: connections are kept and chosen by rules of their own
         +smtp_balance_inet_protocols lmtp_balance_inet_protocols smtp_address_preference lmtp_address_preference: both protocols are tried
@@ -70,7 +70,7 @@ extension ParameterVerdict {
         +local_transport virtual_transport_rate_delay *_transport_rate_delay *_destination_rate_delay default_transport: how deliveries are paced and named
         +smtp_destination_* relay_destination_* lmtp_destination_*: how deliveries are paced
         +address_verify_*: addresses are not asked for at other servers
-        +fast_flush_* flush_service_name authorized_flush_users authorized_mailq_users authorized_submit_users: who may use which command
+        +fast_flush_purge_time fast_flush_refresh_time flush_service_name authorized_flush_users authorized_mailq_users authorized_submit_users: who may use which command
         +hopcount_limit: mail that goes in a circle is stopped
         +known_tcp_ports inet_protocols smtp_tcp_port lmtp_tcp_port smtp_helo_name lmtp_lhlo_name lmtp_assume_final smtp_address_verify_target lmtp_address_verify_target: a detail of connections
         +smtp_tls_CAfile smtp_tls_CApath lmtp_tls_CAfile lmtp_tls_CApath smtpd_tls_CAfile smtpd_tls_CApath: certificates of others are not judged
@@ -78,7 +78,7 @@ extension ParameterVerdict {
         +relay_domains virtual_alias_domains virtual_mailbox_domains virtual_mailbox_base smtpd_sasl_auth_enable virtual_mailbox_limit: nothing in this configuration uses it
         +virtual_maps fallback_relay smtpd_client_connection_limit_exceptions: an old name, which Postfix reads where the new one is not set
         +mail_spool_directory mailbox_size_limit smtp_sasl_password_maps smtp_tls_policy_maps tls_server_sni_maps: nothing in this configuration uses it
-        +smtpd_authorized_xclient_hosts smtpd_authorized_xforward_hosts smtpd_upstream_proxy_timeout smtpd_proxy_timeout smtpd_proxy_options smtpd_proxy_ehlo: of a proxy before Postfix
+        +smtpd_upstream_proxy_timeout smtpd_proxy_timeout smtpd_proxy_options smtpd_proxy_ehlo: of a proxy before Postfix
         +alternate_config_directories meta_directory sample_directory config_directory: where Postfix keeps its own files
         +smtp_discard_ehlo_* lmtp_discard_lhlo_* smtpd_discard_ehlo_* : which extensions of SMTP are spoken of
         +smtpd_service_name service_name sender_canonical_classes recipient_canonical_classes canonical_classes masquerade_classes masquerade_exceptions: a detail of rewriting
@@ -131,6 +131,5 @@ extension ParameterVerdict {
         -lmtp_*: delivery by LMTP: mail is delivered to Maildir or mbox here
         -multi_instance_directories: other instances of Postfix: import each directory by itself, and run a server for each
         -mynetworks_style inet_interfaces relayhost relay_transport transport_maps alias_maps myhostname myorigin mydestination: it could not be said in the manifest
-        -smtpd_upstream_proxy_protocol: a proxy before Postfix named the client: let clients connect directly
         """
 }

@@ -41,7 +41,7 @@ extension RenderPlan {
             endpoints.value.map { endpoint in
                 Service(
                     name: endpoint.description, type: "inet", columns: ["n", "-", "n", "-", "-"], command: "smtpd",
-                    options: [Parameter("syslog_name", "postfix/\(name)")] + tls + [
+                    options: [Parameter("syslog_name", "postfix/\(name)")] + proxyOptions(endpoint) + tls + [
                         Parameter("smtpd_tls_auth_only", "yes"),
                         Parameter("smtpd_sasl_auth_enable", "yes"),
                         Parameter("smtpd_sender_restrictions", "reject_sender_login_mismatch"),

@@ -43,6 +43,7 @@ extension RenderPlan {
         addRelayhost(to: &groups, tables)
         addEncryption(to: &groups, tables)
         addLogins(to: &groups)
+        addServerRules(to: &groups)
         if let delimiter = system.addressExtension.value {
             // Extensions end where an address is found: `info+x` leads to what `info` leads to, without the `+x`.
             groups.add(
@@ -182,9 +183,15 @@ extension RenderPlan {
             system.rule(limits.connectionsPerClient.position, "limits.connections_per_client"),
             [
                 "smtpd_client_connection_count_limit": String(limits.connectionsPerClient.value),
-                // The limits are for trusted clients too.
-                "smtpd_client_event_limit_exceptions": "",
+                // The limits are for trusted clients too, unless the manifest exempts them.
+                "smtpd_client_event_limit_exceptions": limits.exempt.value.map(network).joined(separator: ", "),
             ])
+        if let position = limits.timeout.position {
+            groups.add(system.rule(position, "limits.timeout"), ["smtpd_timeout": limits.timeout.value.postfixTime])
+        }
+        if let position = limits.connections.position {
+            groups.add(system.rule(position, "limits.connections"), ["default_process_limit": String(limits.connections.value)])
+        }
         // anvil(8) counts by the minute.
         for (path, parameter, limit) in [
             ("connection_rate", "smtpd_client_connection_rate_limit", limits.connectionRate),
@@ -231,7 +238,7 @@ extension RenderPlan {
     }
 
     /// postconf(5) mynetworks: IPv6 addresses in brackets, the prefix length outside.
-    private func network(_ network: Network) -> String {
+    func network(_ network: Network) -> String {
         guard network.base.isV6 else { return network.description }
         return "[\(network.base)]/\(network.prefixLength)"
     }

@@ -9,7 +9,10 @@ extension RenderPlan {
         var services: [Service] = []
         let comment = system.rule(system.listen.smtp.position, "listen.smtp")
         for endpoint in system.listen.smtp.value {
-            services.append(Service(name: endpoint.description, type: "inet", columns: ["n", "-", "n", "-", "-"], command: "smtpd", comment: comment))
+            services.append(
+                Service(
+                    name: endpoint.description, type: "inet", columns: ["n", "-", "n", "-", "-"], command: "smtpd", options: proxyOptions(endpoint),
+                    comment: comment))
         }
         services += submissionServices() + Service.always
         services += ["local", "virtual"].map { Service(name: $0, type: "unix", columns: ["-", "n", "n", "-", "-"], command: $0) }

@@ -8,10 +8,14 @@ extension RenderPlan {
     /// Adds the notes that follow from the manifest as a whole to those that its tables gave.
     mutating func addNotes() {
         addNotesOnUsers()
+        addNotesOnServer()
         if system.limits.mailboxSize.value > 0, system.users.contains(where: { format(of: $0) == .maildir }) {
             note(
                 "limits.mailbox_size", at: system.limits.mailboxSize.position,
                 "in a Maildir Postfix bounds each message by it, not the mailbox")
+        }
+        if let limit = system.limits.errorRate {
+            note("limits.error_rate", at: limit.position, "Postfix counts errors of a session, not of a client (smtpd_hard_error_limit)")
         }
         if !system.mailboxes.directory.value.hasPrefix("/") {
             note("mailboxes.directory", at: system.mailboxes.directory.position, "to Postfix a relative path counts from its queue_directory")

@@ -2,17 +2,18 @@
 // line means, not whether it may come now: that is `ServerSession`'s. A line is whole when it gets here, so of the three
 // outcomes of parsing "need more" is `LineScanner`'s; here it is a value or a `SyntaxFlaw`.
 
-internal import MailSyntax
+package import MailSyntax
 
 enum Verb: Hashable, Sendable {
-    case helo, ehlo, mail, rcpt, data, bdat, rset, noop, vrfy, help, quit
+    case helo, ehlo, lhlo, mail, rcpt, data, bdat, rset, noop, vrfy, expn, etrn, help, quit, xclient, xforward
     /// Known, and not offered.
-    case auth, starttls, expn, etrn, turn
+    case auth, starttls, turn
     case foreign, unknown
 }
 
 enum Command: Hashable, Sendable {
-    case hello(String, extended: Bool)
+    /// By HELO, EHLO or LHLO.
+    case hello(String, by: Verb)
     case mail(MailCommand)
     case recipient(RecipientCommand)
     case data
@@ -20,8 +21,24 @@ enum Command: Hashable, Sendable {
     case reset
     case noop
     case verify(String)
+    case expand(String)
+    case runQueue(QueueNode)
+    case override(ClientClaims)
+    case forward(ClientClaims)
     case help
     case quit
+}
+
+/// What ETRN names (RFC 1985 §5.2).
+package struct QueueNode: Hashable, Sendable {
+    package var domain: Domain
+    /// `@domain`: the domains below it as well.
+    package var includesSubdomains: Bool
+
+    package init(_ domain: Domain, includesSubdomains: Bool = false) {
+        self.domain = domain
+        self.includesSubdomains = includesSubdomains
+    }
 }
 
 /// A line as far as it was understood: the verb even where the rest is wrong, for whether it may come now is told first.
@@ -45,8 +62,9 @@ struct CommandLine: Sendable {
 
     private static func parse(_ verb: Verb, _ cursor: inout Cursor) throws(SyntaxFlaw) -> Command {
         switch verb {
-        case .helo: return .hello(try hello(&cursor, usage: "HELO hostname"), extended: false)
-        case .ehlo: return .hello(try hello(&cursor, usage: "EHLO hostname"), extended: true)
+        case .helo: return .hello(try hello(&cursor, usage: "HELO hostname"), by: .helo)
+        case .ehlo: return .hello(try hello(&cursor, usage: "EHLO hostname"), by: .ehlo)
+        case .lhlo: return .hello(try hello(&cursor, usage: "LHLO hostname"), by: .lhlo)
         case .mail: return .mail(try MailCommand(&cursor))
         case .rcpt: return .recipient(try RecipientCommand(&cursor))
         case .bdat: return try chunk(&cursor)
@@ -56,8 +74,12 @@ struct CommandLine: Sendable {
         case .noop: return .noop
         case .help: return .help
         case .quit: return .quit
-        case .vrfy: return .verify(try verify(cursor))
-        case .auth, .starttls, .expn, .etrn, .turn: throw .notOffered
+        case .vrfy: return .verify(try verify(cursor, usage: "VRFY address"))
+        case .expn: return .expand(try verify(cursor, usage: "EXPN address"))
+        case .etrn: return .runQueue(try queueNode(&cursor))
+        case .xclient: return .override(try ClientClaims(&cursor, .override))
+        case .xforward: return .forward(try ClientClaims(&cursor, .forward))
+        case .auth, .starttls, .turn: throw .notOffered
         case .foreign: throw .foreignProtocol
         case .unknown: throw .unknownCommand
         }
@@ -89,9 +111,18 @@ struct CommandLine: Sendable {
         return .chunk(size: size, isLast: true)
     }
 
+    ///     etrn = "ETRN" SP [ "@" / "#" ] node CRLF                ; RFC 1985 §5.2
+    /// `#` is for queues with names of their own, of which there is none here.
+    private static func queueNode(_ cursor: inout Cursor) throws(SyntaxFlaw) -> QueueNode {
+        let includesSubdomains = cursor.take(UInt8(ascii: "@"))
+        guard let text = String(validating: cursor.rest, as: UTF8.self), let domain = Domain(text), domain.literal == nil else { throw .usage("ETRN domain") }
+        return QueueNode(domain, includesSubdomains: includesSubdomains)
+    }
+
     ///     vrfy = "VRFY" SP String CRLF               ; RFC 6531 §3.7.4.2: / "VRFY" SP uLocal-part SP "SMTPUTF8" CRLF
-    private static func verify(_ cursor: Cursor) throws(SyntaxFlaw) -> String {
-        guard !cursor.isAtEnd else { throw .usage("VRFY address") }
+    ///     expn = "EXPN" SP String CRLF
+    private static func verify(_ cursor: Cursor, usage: String) throws(SyntaxFlaw) -> String {
+        guard !cursor.isAtEnd else { throw .usage(usage) }
         var argument = cursor.rest
         var takesUTF8 = false
         if argument.count > 9, UnsafeRawBufferPointer(rebasing: argument.suffix(8)).equals(word: "SMTPUTF8"), isBlank(argument[argument.count - 9]) {
@@ -127,6 +158,9 @@ extension Verb {
             else if word.equals(word: "EXPN") { .expn }
             else if word.equals(word: "ETRN") { .etrn }
             else if word.equals(word: "TURN") { .turn }
+            else if word.equals(word: "XFORWARD") { .xforward }
+            else if word.equals(word: "XCLIENT") { .xclient }
+            else if word.equals(word: "LHLO") { .lhlo }
             else if ["GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"].contains(where: { word.equals(word: $0) }) { .foreign }
             else { .unknown }
     }

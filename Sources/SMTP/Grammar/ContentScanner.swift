@@ -48,16 +48,20 @@ struct ContentScanner {
     private(set) var hasEightBitOctets = false
     private var state = State.lineStart
 
-    init(isDotStuffed: Bool, sizeLimit: Int) {
+    /// BODY=BINARYMIME (RFC 3030 §3): every octet is content, and there are no lines to be wrong.
+    let isBinary: Bool
+
+    init(isDotStuffed: Bool, sizeLimit: Int, isBinary: Bool = false) {
         self.isDotStuffed = isDotStuffed
         self.sizeLimit = sizeLimit
+        self.isBinary = isBinary
     }
 
     var endsWithLineEnd: Bool { state == .lineStart }
 
     /// Goes on as far as the content is contiguous.
     mutating func scan(_ bytes: UnsafeRawBufferPointer) -> Step {
-        let step = findRun(bytes)
+        let step = isBinary ? Step(content: 0..<bytes.count, consumed: bytes.count) : findRun(bytes)
         size += step.content.count
         if size > sizeLimit { flaws.insert(.tooLarge) }
         return step
@@ -66,6 +70,7 @@ struct ContentScanner {
     /// No more octets will come: a CR at the end stays alone. A message by BDAT may lack the last CRLF, which every
     /// next hop and mailbox needs: returns whether it is to be added.
     mutating func finish() -> Bool {
+        if isBinary { return false }
         if state == .afterCR { flaws.insert(.bareCarriageReturn) }
         guard state != .lineStart else { return false }
         size += 2

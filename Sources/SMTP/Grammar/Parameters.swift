@@ -37,10 +37,10 @@ struct MailCommand: Hashable, Sendable {
             guard let size = digits.takeNumber(), digits.isAtEnd else { throw parameter.flaw }
             declaredSize = size
         case .body:
-            // RFC 6152 §2: body-value = "7BIT" / "8BITMIME". Others, such as BINARYMIME (RFC 3030 §3), belong to extensions
-            // that are not announced.
+            // RFC 6152 §2, RFC 3030 §3: body-value = "7BIT" / "8BITMIME" / "BINARYMIME"
             if parameter.value.equals(word: "8BITMIME") { body = .eightBitMIME }
             else if parameter.value.equals(word: "7BIT") { body = .sevenBit }
+            else if parameter.value.equals(word: "BINARYMIME") { body = .binary }
             else { throw .unknownParameter(parameter.name) }
         case .smtputf8:
             // RFC 6531 §3.4: the parameter has no value.

@@ -3,10 +3,12 @@
 
 package struct CommandCounts: Sendable, CustomStringConvertible {
     /// In the order of Postfix's log.
-    private static let names = ["helo", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "bdat", "rset", "noop", "vrfy", "help", "quit", "unknown"]
+    private static let names = [
+        "helo", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "bdat", "rset", "noop", "vrfy", "etrn", "quit", "xclient", "xforward", "unknown", "help", "expn", "lhlo",
+    ]
 
-    private var given = SIMD16<UInt32>()
-    private var refused = SIMD16<UInt32>()
+    private var given = SIMD32<UInt32>()
+    private var refused = SIMD32<UInt32>()
     private var last: Int?
     private var isRefused = false
 
@@ -58,9 +60,14 @@ package struct CommandCounts: Sendable, CustomStringConvertible {
         case .rset: 8
         case .noop: 9
         case .vrfy: 10
-        case .help: 11
+        case .etrn: 11
         case .quit: 12
-        case .expn, .etrn, .turn, .foreign, .unknown: 13
+        case .xclient: 13
+        case .xforward: 14
+        case .turn, .foreign, .unknown: 15
+        case .help: 16
+        case .expn: 17
+        case .lhlo: 18
         }
     }
 }

@@ -14,10 +14,13 @@ extension ServerSession {
             return (outcome, CommandLine(UnsafeRawBufferPointer(rebasing: bytes[..<length])))
         }
         self.lines = lines
-        switch outcome {
-        case .needMore(let dropping):
+        if case .needMore(let dropping) = outcome {
             input.moveReaderIndex(forwardBy: dropping)
             return false
+        }
+        progress &+= 1
+        switch outcome {
+        case .needMore: break
         case .wrong(let flaw, let consumed):
             lineLength = consumed
             counts.begin(.unknown)
@@ -43,7 +46,7 @@ extension ServerSession {
         }
         switch line.command {
         case .failure(let flaw): reject(flaw, verb: line.verb)
-        case .success(.hello(let name, let extended)): hello(name, extended: extended)
+        case .success(.hello(let name, let verb)): hello(name, by: verb)
         case .success(.mail(let command)): mail(command)
         case .success(.recipient(let command)): recipient(command)
         case .success(.data): beginData()
@@ -55,7 +58,18 @@ extension ServerSession {
         case .success(.verify(let argument)):
             phase = .waiting(.verify)
             actions.append(.judgeVerify(argument))
-        case .success(.help): write(.help)
+        case .success(.expand(let argument)):
+            phase = .waiting(.verify)
+            actions.append(.judgeExpand(argument))
+        case .success(.runQueue(let node)):
+            phase = .waiting(.verify)
+            actions.append(.runQueue(node))
+        case .success(.override(let claims)): override(claims)
+        case .success(.forward(let claims)):
+            forwarded = forwarded ?? ClientClaims()
+            forwarded?.update(claims)
+            write(Reply(250, EnhancedCode(2, 0, 0), "Ok"))
+        case .success(.help): write(help)
         case .success(.quit): close(with: Reply(221, EnhancedCode(2, 0, 0), "Bye"))
         }
     }
@@ -63,8 +77,19 @@ extension ServerSession {
     /// RFC 5321 §4.1.4: which command may come when.
     private func refusalOutOfOrder(_ verb: Verb) -> Reply? {
         switch verb {
+        // RFC 2033 §4.1: an LMTP client says LHLO, and an SMTP client does not.
+        case .helo where configuration.dialect == .lmtp, .ehlo where configuration.dialect == .lmtp: return SyntaxFlaw.unknownCommand.reply
+        case .lhlo where configuration.dialect == .smtp: return SyntaxFlaw.unknownCommand.reply
+        case .expn where !configuration.offersEXPN: return SyntaxFlaw.notOffered.reply
+        case .etrn:
+            if !configuration.offersETRN { return SyntaxFlaw.notOffered.reply }
+            if helo == nil { return needHello }
+            if transaction != nil { return .inTransaction }
+        case .xclient, .xforward:
+            if transaction != nil { return .inTransaction }
+            if !privileges.contains(verb == .xclient ? .override : .forward) { return .notAuthorized }
         case .mail:
-            if helo == nil { return .needHello }
+            if helo == nil { return needHello }
             if transaction != nil { return .nestedMail }
         case .rcpt:
             guard let transaction else { return .needMail }
@@ -74,6 +99,7 @@ extension ServerSession {
             guard let transaction else { return .needMail }
             // RFC 3030 §2: DATA and BDAT do not mix in one transaction.
             if case .awaited = transaction.content {} else { return .dataAfterChunk }
+            if transaction.envelope.body == .binary { return .dataForBinary }
             if transaction.envelope.recipients.isEmpty { return .noRecipients }
         case .bdat:
             guard let transaction else { return .needMail }
@@ -86,7 +112,7 @@ extension ServerSession {
 
     private mutating func countIdleCommand(_ verb: Verb) {
         switch verb {
-        case .noop, .rset, .vrfy, .helo, .ehlo, .help:
+        case .noop, .rset, .vrfy, .helo, .ehlo, .lhlo, .help, .expn, .etrn, .xclient, .xforward:
             idleCommands += 1
             if idleCommands > configuration.limits.idleCommands { errors += 1 }
         default: break
@@ -95,20 +121,49 @@ extension ServerSession {
 
     // MARK: HELO, MAIL, RCPT
 
-    private mutating func hello(_ name: String, extended: Bool) {
+    private var needHello: Reply { configuration.dialect == .lmtp ? .needLocalHello : .needHello }
+
+    private mutating func hello(_ name: String, by verb: Verb) {
         // RFC 5321 §4.1.4: EHLO clears all buffers, as RSET does.
         endTransaction()
         setHelo(name)
-        usesESMTP = extended
+        usesESMTP = verb != .helo
         // RFC 2034 §3: no enhanced code in the replies to HELO and EHLO.
-        guard extended else { return write(Reply(250, nil, configuration.hostname.text)) }
-        write(
-            Reply(
-                250,
-                lines: [
-                    configuration.hostname.text, "PIPELINING", "SIZE \(max(0, configuration.messageSizeLimit))", "VRFY",
-                    "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING",
-                ]))
+        guard usesESMTP else { return write(Reply(250, nil, configuration.hostname.text)) }
+        write(Reply(250, lines: [configuration.hostname.text] + extensions))
+    }
+
+    /// What EHLO and LHLO announce.
+    private var extensions: [String] {
+        var words = ["PIPELINING", "SIZE \(max(0, configuration.messageSizeLimit))", "VRFY"]
+        if configuration.offersEXPN { words.append("EXPN") }
+        if configuration.offersETRN { words.append("ETRN") }
+        words += ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME"]
+        // RFC 9422 §4: what the server enforces.
+        words.append("LIMITS RCPTMAX=\(configuration.recipientLimit)" + (configuration.messageLimit.map { " MAILMAX=\($0)" } ?? ""))
+        for (kind, privilege) in [(ClientClaims.Kind.override, Privileges.override), (.forward, .forward)] where privileges.contains(privilege) {
+            words.append(([kind.name] + kind.attributes.map(\.rawValue)).joined(separator: " "))
+        }
+        return words
+    }
+
+    private var help: Reply {
+        var words = (configuration.dialect == .lmtp ? "LHLO" : "HELO EHLO") + " MAIL RCPT DATA BDAT RSET NOOP VRFY"
+        if configuration.offersEXPN { words += " EXPN" }
+        if configuration.offersETRN { words += " ETRN" }
+        return Reply(214, EnhancedCode(2, 0, 0), lines: ["Commands: \(words) HELP QUIT", configuration.dialect == .lmtp ? "See RFC 2033" : "See RFC 5321"])
+    }
+
+    /// XCLIENT: the session starts over, with another client. What XCLIENT itself said stays, for it may come in several commands
+    /// (XCLIENT_README).
+    private mutating func override(_ claims: ClientClaims) {
+        endTransaction()
+        resetCounters()
+        overriding.update(claims)
+        helo = overriding.value(.helo)
+        usesESMTP = overriding.value(.protocolName).map { lowercasedASCII($0) == "esmtp" } ?? false
+        actions.append(.override(overriding))
+        write(greeting)
     }
 
     private mutating func mail(_ command: MailCommand) {
@@ -117,6 +172,11 @@ extension ServerSession {
         if let size = command.declaredSize, size > sizeLimit {
             return reject(.messageTooLarge, command: commandExcerpt, of: Envelope(sender: sender))
         }
+        if let limit = configuration.messageLimit, messages >= limit {
+            // RFC 9422 §5: the client was told, and has to come again.
+            return close(with: Reply(421, EnhancedCode(4, 5, 3), "\(configuration.hostname) Error: no more than \(limit) messages in a session"))
+        }
+        messages += 1
         let envelope = Envelope(
             sender: sender, body: command.body, isInternationalized: command.isInternationalized,
             returnContent: command.returnContent, envelopeID: command.envelopeID)

@@ -26,7 +26,7 @@ extension ServerSession {
 
     private mutating func beginContent(isDotStuffed: Bool) {
         guard let envelope = transaction?.envelope else { return }
-        scanner = ContentScanner(isDotStuffed: isDotStuffed, sizeLimit: sizeLimit)
+        scanner = ContentScanner(isDotStuffed: isDotStuffed, sizeLimit: sizeLimit, isBinary: envelope.body == .binary)
         transaction?.content = .begun
         actions.append(.beginContent(envelope))
     }
@@ -103,6 +103,7 @@ extension ServerSession {
             refuseContent(reply, isLast: false, command: "BDAT")
         } else {
             phase = .command
+            progress &+= 1
             write(Reply(250, EnhancedCode(2, 0, 0), "Ok: \(scanner.size) octets received"))
         }
     }
@@ -110,9 +111,10 @@ extension ServerSession {
     /// One message is one error, however many chunks of it still come.
     private mutating func refuseContent(_ reply: Reply, isLast: Bool, command: String) {
         phase = .command
+        progress &+= 1
         giveUpContent(reply)
-        reject(reply, command: command, countsAsError: transaction?.refusalWasCounted != true)
+        reject(reply, command: command, countsAsError: transaction?.refusalWasCounted != true, perRecipient: isLast)
         transaction?.refusalWasCounted = true
-        if isLast { transaction = nil }
+        if isLast { transactionEnded() }
     }
 }

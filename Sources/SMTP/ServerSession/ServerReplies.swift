@@ -11,12 +11,14 @@ extension Reply {
     static let nestedMail = Reply(503, EnhancedCode(5, 5, 1), "Error: nested MAIL command")
     static let contentBegun = Reply(503, EnhancedCode(5, 5, 1), "Error: the message has begun, no more recipients")
     static let dataAfterChunk = Reply(503, EnhancedCode(5, 5, 1), "Error: DATA after BDAT, send RSET first")
+    /// RFC 3030 §3: binary content cannot come by DATA.
+    static let dataForBinary = Reply(503, EnhancedCode(5, 5, 1), "Error: BINARYMIME needs BDAT")
+    static let needLocalHello = Reply(503, EnhancedCode(5, 5, 1), "Error: send LHLO first")
+    static let inTransaction = Reply(503, EnhancedCode(5, 5, 1), "Error: MAIL transaction in progress")
+    static let notAuthorized = Reply(550, EnhancedCode(5, 7, 0), "Error: insufficient authorization")
     static let noRecipients = Reply(554, EnhancedCode(5, 5, 1), "Error: no valid recipients")
     static let tooManyRecipients = Reply(452, EnhancedCode(4, 5, 3), "Error: too many recipients")
     static let messageTooLarge = Reply(552, EnhancedCode(5, 3, 4), "Message size exceeds fixed limit")
-    static let help = Reply(
-        214, EnhancedCode(2, 0, 0),
-        lines: ["Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT", "See RFC 5321"])
 }
 
 extension SyntaxFlaw {

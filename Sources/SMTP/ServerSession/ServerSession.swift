@@ -9,7 +9,9 @@
 // that wait are bounded by the input that caused them, as each command has one and idle or wrong commands are counted.
 //
 // Extensions, announced because they work: PIPELINING (RFC 2920), SIZE (RFC 1870), VRFY, ENHANCEDSTATUSCODES (RFC 2034),
-// 8BITMIME (RFC 6152), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING (RFC 3030 without BINARYMIME).
+// 8BITMIME (RFC 6152), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING and BINARYMIME (RFC 3030), LIMITS (RFC 9422), and where
+// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD. It speaks LMTP (RFC 2033) as well, which is the same
+// but for LHLO and a reply to the content for each recipient.
 //
 // Does not: decide who may send what to whom, write trace headers, know the time or the client's address.
 
@@ -27,6 +29,11 @@ package struct ServerSession: Sendable {
         /// RFC 5321 §4.5.3.1.8 asks for 100 at least.
         package var recipientLimit: Int
         package var limits: ServerLimits
+        package var dialect = Dialect.smtp
+        package var offersEXPN = false
+        package var offersETRN = false
+        /// MAIL commands of one session; nil: no limit.
+        package var messageLimit: Int?
 
         package init(
             hostname: Domain, origin: Domain, messageSizeLimit: Int, recipientLimit: Int, limits: ServerLimits = ServerLimits()
@@ -39,6 +46,19 @@ package struct ServerSession: Sendable {
         }
     }
 
+    package enum Dialect: Sendable { case smtp, lmtp }
+
+    /// What this client may say for others.
+    package struct Privileges: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        /// XCLIENT.
+        package static let override = Privileges(rawValue: 1)
+        /// XFORWARD.
+        package static let forward = Privileges(rawValue: 2)
+    }
+
     /// What the shell is to do. In order, one at a time.
     package enum Action: Sendable {
         /// May a transaction of this sender start? `answer`: a positive reply accepts MAIL. `declaredSize` is within the limit.
@@ -47,6 +67,12 @@ package struct ServerSession: Sendable {
         case judgeRecipient(EnvelopeRecipient, sender: Address?)
         /// `answer` to VRFY with that argument.
         case judgeVerify(String)
+        /// `answer` to EXPN with that argument.
+        case judgeExpand(String)
+        /// `answer` to ETRN: mail that waits for that domain is to be tried now.
+        case runQueue(QueueNode)
+        /// From now on this is the client, by all that was said of it. The greeting is already written.
+        case override(ClientClaims)
         /// Content follows; the envelope is final.
         case beginContent(Envelope)
         /// Octets of the message as it is to be stored: CRLF line ends, no dot-stuffing.
@@ -117,14 +143,25 @@ package struct ServerSession: Sendable {
     var errors = 0
     var idleCommands = 0
     var overshoot = 0
+    /// MAIL commands that were judged.
+    var messages = 0
     var usesESMTP = false
+    /// Set by the shell, which knows the client.
+    package var privileges: Privileges = []
+    /// What XFORWARD said for the next transaction, or for the one under way.
+    package internal(set) var forwarded: ClientClaims?
+    /// All that XCLIENT said.
+    var overriding = ClientClaims()
     /// A client that tried AUTH may send secrets as its next "commands".
     var mayHoldSecrets = false
     var inputHasEnded = false
-    var isShuttingDown = false
+    /// The reply that ends the session as soon as the protocol allows.
+    private var ending: Reply?
+    /// Grows with every command line that is whole and every answer: as long as it stands still, the session waits for its client.
+    package internal(set) var progress = 0
 
     /// The argument of the last HELO or EHLO.
-    package private(set) var helo: String?
+    package internal(set) var helo: String?
     /// The reply that ended the session: 221, 421 or 554. Nil while it lasts, and where the client just went.
     package private(set) var closingReply: Reply?
     /// What the session had come to when it was closed.
@@ -156,9 +193,11 @@ extension ServerSession {
         guard input.readableBytes == 0 else {
             return reject(.spokeTooEarly, command: "input before the greeting", thenClose: true)
         }
-        write(Reply(220, nil, "\(configuration.hostname) ESMTP Valija"))
+        write(greeting)
         phase = .command
     }
+
+    var greeting: Reply { Reply(220, nil, "\(configuration.hostname) \(configuration.dialect == .lmtp ? "LMTP" : "ESMTP") Valija") }
 
     /// Instead of `greet`: the reply, 421 or 554 (RFC 5321 §3.1), then `.close`.
     package mutating func refuse(_ reply: Reply) {
@@ -191,7 +230,8 @@ extension ServerSession {
     package mutating func answer(_ reply: Reply) {
         guard case .waiting(let question) = phase else { return }
         phase = .command
-        write(reply)
+        progress &+= 1
+        if case .commit = question { writeToEach(reply) } else { write(reply) }
         if !reply.isPositive {
             errors += 1
             counts.refuse()
@@ -204,7 +244,7 @@ extension ServerSession {
         case .verify: break
         case .commit:
             // RFC 5321 §4.1.1.4: the buffers are cleared, whatever the outcome.
-            transaction = nil
+            transactionEnded()
             if reply.isPositive { resetCounters() }
         }
     }
@@ -225,8 +265,13 @@ extension ServerSession {
 
     /// 421 and `.close`: at once between commands, else after the reply to the command or the content under way.
     package mutating func shutDown() {
-        isShuttingDown = true
-        if case .ungreeted = phase { closeForShutdown() }
+        end(with: Reply(421, EnhancedCode(4, 3, 2), "\(configuration.hostname) Service not available: shutting down"))
+    }
+
+    /// The same with another reply.
+    package mutating func end(with reply: Reply) {
+        ending = ending ?? reply
+        if case .ungreeted = phase { close(with: reply) }
     }
 
     package var isWaitingForAnswer: Bool {
@@ -239,8 +284,10 @@ extension ServerSession {
 
     /// The `with` of a Received field: RFC 3848; UTF8SMTP in a transaction with SMTPUTF8 (RFC 6531 §4.3).
     package var protocolName: String {
+        let isInternationalized = transaction?.envelope.isInternationalized == true
+        if configuration.dialect == .lmtp { return isInternationalized ? "UTF8LMTP" : "LMTP" }
         guard usesESMTP else { return "SMTP" }
-        return transaction?.envelope.isInternationalized == true ? "UTF8SMTP" : "ESMTP"
+        return isInternationalized ? "UTF8SMTP" : "ESMTP"
     }
 
     /// The content so far holds octets beyond ASCII, whatever BODY said.
@@ -257,8 +304,8 @@ extension ServerSession {
                 phase = .closed
                 return .close
             case .command:
-                if isShuttingDown {
-                    closeForShutdown()
+                if let ending {
+                    close(with: ending)
                     hasProgressed = true
                 } else if errors >= configuration.limits.errors {
                     close(with: Reply(421, EnhancedCode(4, 7, 0), "\(configuration.hostname) Error: too many errors"))
@@ -304,7 +351,8 @@ extension ServerSession {
         }
     }
 
-    private var isInContent: Bool {
+    /// Octets that come now are a message's.
+    package var isInContent: Bool {
         switch phase {
         case .data, .chunk: true
         default: false
@@ -313,12 +361,21 @@ extension ServerSession {
 
     mutating func write(_ reply: Reply) { output.writeReply(reply) }
 
+    /// RFC 2033 §4.2: after the content LMTP has a reply for each recipient that was accepted, in their order; here all have one
+    /// fate, since they are queued together.
+    mutating func writeToEach(_ reply: Reply) {
+        guard configuration.dialect == .lmtp, let recipients = transaction?.envelope.recipients else { return write(reply) }
+        for recipient in recipients { write(Reply(reply.code, reply.enhanced, lines: reply.lines.map { "<\(recipient.address)> \($0)" })) }
+    }
+
     /// A refusal of the session's own: reply, log, count. `envelope`: what there would be, where there is no transaction yet.
-    mutating func reject(_ reply: Reply, command: String, of envelope: Envelope? = nil, countsAsError: Bool = true, thenClose: Bool = false) {
+    mutating func reject(
+        _ reply: Reply, command: String, of envelope: Envelope? = nil, countsAsError: Bool = true, thenClose: Bool = false, perRecipient: Bool = false
+    ) {
         actions.append(.refused(reply, command: command, of: envelope ?? transaction?.envelope))
         counts.refuse()
         if thenClose { return close(with: reply) }
-        write(reply)
+        if perRecipient { writeToEach(reply) } else { write(reply) }
         if countsAsError { errors += 1 }
     }
 
@@ -329,7 +386,13 @@ extension ServerSession {
 
     mutating func endTransaction() {
         abandonContent()
+        transactionEnded()
+    }
+
+    /// What XFORWARD said was for this one (XFORWARD_README).
+    mutating func transactionEnded() {
         transaction = nil
+        forwarded = nil
     }
 
     mutating func resetCounters() {
@@ -356,9 +419,5 @@ extension ServerSession {
         } else if input.storageCapacity > 2 * configuration.limits.commandLine {
             input = ByteBuffer(bytes: input.readableBytesView)
         }
-    }
-
-    private mutating func closeForShutdown() {
-        close(with: Reply(421, EnhancedCode(4, 3, 2), "\(configuration.hostname) Service not available: shutting down"))
     }
 }

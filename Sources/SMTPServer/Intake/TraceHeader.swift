@@ -3,17 +3,20 @@
 package import MailSyntax
 internal import MailQueue
 internal import NIOCore
+package import Policy
 
 /// How a message came to us.
 package struct Origin: Sendable {
     /// Nil: a process of this host, over the appliance's own socket.
     package var client: IPAddress?
+    package var name: ReverseName
     package var helo: String?
-    /// `SMTP`, `ESMTP`, `UTF8SMTP`: the WITH of the field (RFC 3848, RFC 6531 §4.3).
+    /// `SMTP`, `ESMTP`, `UTF8SMTP`, `LMTP`: the WITH of the field (RFC 3848, RFC 6531 §4.3).
     package var protocolName: String
 
-    package init(client: IPAddress?, helo: String?, protocolName: String) {
+    package init(client: IPAddress?, name: ReverseName = .unknown(hasReverse: false), helo: String?, protocolName: String) {
         self.client = client
+        self.name = name
         self.helo = helo
         self.protocolName = protocolName
     }
@@ -26,9 +29,10 @@ package struct Origin: Sendable {
 func receivedField(_ origin: Origin, by hostname: Domain, id: QueueID, recipients: [EnvelopeRecipient], at time: Timestamp) -> String {
     var field = "Received: "
     if let client = origin.client {
-        // From-domain = "FROM" FWS Extended-Domain: what the client called itself, then its address as we see it.
-        let name = origin.helo.flatMap { Domain($0) }?.text ?? client.literal
-        field += "from \(name) (\(client.literal))\r\n\t"
+        // From-domain = "FROM" FWS Extended-Domain: what the client called itself, then what the DNS calls it and its address as we see
+        // it. `unknown` is Postfix's word where no name leads back to the address.
+        let helo = origin.helo.flatMap { Domain($0) }?.text ?? client.literal
+        field += "from \(helo) (\(origin.name.text) \(client.literal))\r\n\t"
     }
     field += "by \(hostname.text) (Valija) with \(origin.protocolName) id \(id)"
     if recipients.count == 1 { field += "\r\n\tfor <\(recipients[0].address)>" }

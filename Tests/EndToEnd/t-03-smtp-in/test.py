@@ -6,7 +6,7 @@ import re
 
 from kit import *
 
-ANNOUNCED = {"PIPELINING", "SIZE", "VRFY", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING"}
+ANNOUNCED = {"PIPELINING", "SIZE", "VRFY", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME", "LIMITS"}
 
 
 @test("EHLO announces what there is and nothing else")
@@ -44,7 +44,7 @@ def _():
         assert re.match(r"from client\.example\.net \(.*\[127\.0\.0\.1\]\)\s+by mx\.example\.org .*\bwith ESMTP\b.* id " + queue_id, received, re.S), received
         assert email.utils.parsedate_to_datetime(received.rsplit(";", 1)[1].strip()), received
         accepted = server.wait_event("message.accepted", queue_id=queue_id)
-        assert accepted["from"] == "sender@example.net" and accepted["client"] == {"address": "127.0.0.1", "helo": "client.example.net"}, accepted
+        assert accepted["from"] == "sender@example.net" and accepted["client"] == {"address": "127.0.0.1", "name": "localhost", "helo": "client.example.net"}, accepted
         assert accepted["size"] >= len(sent), accepted
         sent_event = server.wait_event("delivery.sent", queue_id=queue_id)
         assert sent_event["to"] == "alice@example.org" and sent_event["dsn"].startswith("2."), sent_event

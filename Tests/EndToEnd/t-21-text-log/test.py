@@ -121,13 +121,13 @@ def _():
     with Sink(answers) as sink, open_server(sink) as server:
         queue_id = server.send(message("story", ident="<story@example.net>"), ["info@example.org"])
         server.wait_line("qmgr", f"{queue_id}: removed")
-        server.wait_line("smtpd", r"disconnect from unknown\[127\.0\.0\.1\] ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5")
+        server.wait_line("smtpd", r"disconnect from localhost\[127\.0\.0\.1\] ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5")
         size = server.wait_line("qmgr", rf"{queue_id}: from=<sender@example\.net>, size=(\d+), nrcpt=1 \(queue active\)")[1]
-        session = next(process for program, process, text in server.lines() if text == "connect from unknown[127.0.0.1]")
+        session = next(process for program, process, text in server.lines() if text == "connect from localhost[127.0.0.1]")
         delay = r"\d+(?:\.\d{1,2})?"
         story = [
-            ("smtpd", "connect from unknown\\[127\\.0\\.0\\.1\\]"),
-            ("smtpd", f"{queue_id}: client=unknown\\[127\\.0\\.0\\.1\\]"),
+            ("smtpd", "connect from localhost\\[127\\.0\\.0\\.1\\]"),
+            ("smtpd", f"{queue_id}: client=localhost\\[127\\.0\\.0\\.1\\]"),
             ("cleanup", f"{queue_id}: message-id=<story@example\\.net>"),
             ("qmgr", f"{queue_id}: from=<sender@example\\.net>, size={size}, nrcpt=1 \\(queue active\\)"),
             ("local", f"{queue_id}: to=<bob@example\\.org>, orig_to=<info@example\\.org>, relay=local, delay={delay}, delays={delay}/0/0/{delay}, dsn=2\\.0\\.0, "
@@ -164,8 +164,8 @@ def _():
         with Dialogue(server.port) as client:
             client.write(b"EHLO a\x01b\r\nEHLO x\tNov\r\nEHLO [1.2.3.4]:_NOQUEUE:_reject:\r\nMAIL FROM:<\"a b\"@example.net>\r\nRCPT TO:<\"x> y\\\\z\"@example.org>\r\nGET / HTTP/1.1\r\n")
             client.rest()
-        server.wait_line("smtpd", r"warning: non-SMTP command from unknown\[127\.0\.0\.1\]: GET / HTTP/1\.1")
-        server.wait_line("smtpd", r"disconnect from unknown\[127\.0\.0\.1\] .*")
+        server.wait_line("smtpd", r"warning: non-SMTP command from localhost\[127\.0\.0\.1\]: GET / HTTP/1\.1")
+        server.wait_line("smtpd", r"disconnect from localhost\[127\.0\.0\.1\] .*")
         server.lines()  # each is a line of ours
 
 
@@ -187,8 +187,8 @@ def _():
                     assert client.reply()
             wait_for(lambda: len(server.texts("smtpd")) >= seen + 3, what=f"the end after {after}\n{server.texts('smtpd')}")
             lost, closed = server.texts("smtpd")[-2:]
-            assert re.fullmatch(rf"lost connection after {after} from unknown\[127\.0\.0\.1\]", lost), (lost, after)
-            assert closed == f"disconnect from unknown[127.0.0.1] {counts}", (closed, counts)
+            assert re.fullmatch(rf"lost connection after {after} from localhost\[127\.0\.0\.1\]", lost), (lost, after)
+            assert closed == f"disconnect from localhost[127.0.0.1] {counts}", (closed, counts)
 
 
 @test("a recipient given up after its lifetime: deferred, expired, and the notification to the sender")
