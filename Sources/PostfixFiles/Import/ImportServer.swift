@@ -189,6 +189,7 @@ extension Importer {
         setSize(isVirtual ? "virtual_mailbox_limit" : "mailbox_size_limit", \.mailboxSize, "limits.mailbox_size")
         setCount("smtpd_recipient_limit", \.recipientsPerMessage, "limits.recipients_per_message")
         setCount("smtpd_client_connection_count_limit", \.connectionsPerClient, "limits.connections_per_client")
+        if isSet("default_process_limit") { setCount("default_process_limit", \.connections, "limits.connections") }
         importRates()
         importExemptClients()
         if isSet("smtpd_timeout") {

@@ -118,7 +118,7 @@ extension Importer {
         if Set(smtp) != Set(usual) { system.listen.smtp = Located(smtp) }
         system.listen.submission = Located(unique(endpoints[.submission] ?? []))
         system.listen.submissions = Located(unique(endpoints[.submissions] ?? []))
-        if isSet("smtpd_upstream_proxy_protocol") { note("smtpd_upstream_proxy_protocol", .translated, "listen.proxy_protocol; name the proxies: listen.proxies") }
+        if lowercasedASCII(value("smtpd_upstream_proxy_protocol")) == "haproxy" { note("smtpd_upstream_proxy_protocol", .translated, "listen.proxy_protocol; name the proxies: listen.proxies") }
         if isSet("inet_interfaces") { note("inet_interfaces", .translated, "listen") }
         if isSet("inet_protocols") { note("inet_protocols", .translated, "listen, for the addresses that this server takes mail at") }
         importDeliveryServices()

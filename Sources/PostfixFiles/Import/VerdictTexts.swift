@@ -25,7 +25,7 @@ extension ParameterVerdict {
         +*_initial_destination_concurrency initial_destination_concurrency destination_concurrency_*: the queue schedules by its own rules
         +default_recipient_limit *_recipient_limit duplicate_filter_limit: how many recipients are looked at in one go
         +process_id process_id_directory process_name service_name stress: Postfix sets it itself
-        +daemon_* ipc_* max_idle max_use fork_* in_flow_delay trigger_timeout default_process_limit service_throttle_time: how Postfix's processes work together
+        +daemon_* ipc_* max_idle max_use fork_* in_flow_delay trigger_timeout service_throttle_time: how Postfix's processes work together
         +application_event_drain_time *_watchdog_timeout stale_lock_time anvil_status_update_time: how Postfix's processes work together
         +*_service_name internal_mail_filter_classes: how Postfix's processes find each other
         +import_environment export_environment: programs get a small environment of their own
@@ -130,6 +130,7 @@ extension ParameterVerdict {
         -smtp_tls_*cert_file smtp_tls_*key_file smtp_tls_chain_files smtp_tls_per_site smtp_tls_enforce_peername smtp_tls_*_cert_match smtp_tls_servername smtp_tls_trust_anchor_file smtp_tls_dane_* smtp_tls_force_* smtp_tls_wrappermode: how other servers are judged when mail goes out: only the level is left
         -lmtp_*: delivery by LMTP: mail is delivered to Maildir or mbox here
         -multi_instance_directories: other instances of Postfix: import each directory by itself, and run a server for each
+        -smtpd_upstream_proxy_protocol: a proxy before Postfix named the client: see listen.proxy_protocol
         -mynetworks_style inet_interfaces relayhost relay_transport transport_maps alias_maps myhostname myorigin mydestination: it could not be said in the manifest
         """
 }

@@ -15,7 +15,7 @@ extension RenderPlan {
                 "in a Maildir Postfix bounds each message by it, not the mailbox")
         }
         if let limit = system.limits.errorRate {
-            note("limits.error_rate", at: limit.position, "Postfix counts errors of a session, not of a client (smtpd_hard_error_limit)")
+            note("limits.error_rate", at: limit.position, "left out: Postfix counts errors of a session, not of a client (smtpd_hard_error_limit)")
         }
         if !system.mailboxes.directory.value.hasPrefix("/") {
             note("mailboxes.directory", at: system.mailboxes.directory.position, "to Postfix a relative path counts from its queue_directory")

@@ -40,13 +40,13 @@ extension RenderPlan {
     mutating func addNotesOnServer() {
         if system.smtpd.expn.value { note("smtpd.expn", at: system.smtpd.expn.position, "Postfix has no EXPN") }
         if !system.listen.lmtp.value.isEmpty {
-            note("listen.lmtp", at: system.listen.lmtp.position, "Postfix does not take mail by LMTP; let the program send by SMTP, or by sendmail(1)")
+            note("listen.lmtp", at: system.listen.lmtp.position, "left out: Postfix does not take mail by LMTP; let the program send by SMTP, or by sendmail(1)")
         }
         if !system.listen.proxies.value.isEmpty {
             note("listen.proxies", at: system.listen.proxies.position, "Postfix believes whoever connects to a port with smtpd_upstream_proxy_protocol: keep others away")
         }
         if let limit = system.limits.messagesPerConnection {
-            note("limits.messages_per_connection", at: limit.position, "Postfix does not count the messages of a connection")
+            note("limits.messages_per_connection", at: limit.position, "left out: Postfix does not count the messages of a connection")
         }
     }
 }
