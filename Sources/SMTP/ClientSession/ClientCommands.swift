@@ -23,6 +23,8 @@ extension ClientSession {
                 || envelope.isInternationalized && message.traits.hasEightBitHeader
             if isNeeded { return Reply(553, EnhancedCode(5, 6, 7), "SMTPUTF8 is required, but was not offered by host \(peer)") }
         }
+        // RFC 3030 §3: binary content has no lines, and after DATA it would be another message.
+        if envelope.body == .binary { return Reply(554, EnhancedCode(5, 6, 3), "binary content, but BINARYMIME was not offered by host \(peer)") }
         // RFC 6152 §3: content is not sent as 8-bit to a server that did not offer it; it is not converted here.
         if message.traits.hasEightBit, !extensions.eightBitMIME {
             return Reply(554, EnhancedCode(5, 6, 3), "8-bit content, but 8BITMIME was not offered by host \(peer)")
