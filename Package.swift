@@ -95,7 +95,7 @@ let package = Package(
 
         // Layer 4
         room("SMTPServer", ["MailSyntax", "Telemetry", "SMTP", "DNS", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
-        room("Delivery", ["MailSyntax", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("Delivery", ["MailSyntax", "CLinux", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
         room("MailboxAccess", ["Mailboxes", "Accounts"]),
 
         // Layer 5

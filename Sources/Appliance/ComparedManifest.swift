@@ -54,6 +54,7 @@ struct Side: Sendable {
 
     func place(_ recipient: ManifestComparison.Queued) -> String {
         guard let user = recipient.user else { return router.nextHop(for: recipient.address.domain).description }
+        if user.hasPrefix("/") { return user.hasPrefix("/command:") ? "commands" : "mailboxes" }
         return users.contains(user) ? "mailboxes" : "returned: no user \(user)"
     }
 

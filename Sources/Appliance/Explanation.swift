@@ -54,7 +54,8 @@ package struct Explanation {
             return Delivery(name: address.description, place: hop.description, kind: .relay, rule: trace.steps.last?.rule)
         case .file(let path): return Delivery(name: path, place: path, kind: .file, rule: nil)
         case .command(let command): return Delivery(name: command, place: command, kind: .command, rule: nil)
-        case .list(let path): return Delivery(name: path, place: path, kind: .list, rule: nil)
+        case .include(let path): return Delivery(name: path, place: path, kind: .list, rule: nil)
+        case .list(let alias): return Delivery(name: alias, place: alias, kind: .list, rule: nil)
         }
     }
 

@@ -74,7 +74,7 @@ private struct Trial {
             case .address(let address): set.insert(.remote(address))
             case .file(let path): set.insert(.file(path))
             case .command(let command): set.insert(.command(command))
-            case .include(let path): set.insert(.list(file: path))
+            case .include(let path): set.insert(.include(file: path))
             }
         }
     }
@@ -102,7 +102,8 @@ private struct Trial {
             case .remote(let address): "\(address) by \(rules.router.nextHop(for: address.domain))"
             case .file(let path): path
             case .command(let command): "|\(command)"
-            case .list(let path): ":include:\(path)"
+            case .include(let path): ":include:\(path)"
+            case .list(let alias): alias
             }
         }
         return "mail to \(recipient) reaches \(ends.joined(separator: ", "))"

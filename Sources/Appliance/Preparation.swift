@@ -25,6 +25,7 @@ struct Preparation: Sendable {
     let smtp: SMTPService.Configuration
     let queue: DeliveryScheduler.Configuration
     let mailboxes: LocalAgent.Configuration
+    let commands: CommandAgent.Configuration
     let nextHops: SMTPAgent.Configuration
     let contents: String
     /// What files that the manifest names say against it: with any, it is not put into force.
@@ -34,7 +35,9 @@ struct Preparation: Sendable {
 
     init(_ system: MailSystem, text: [UInt8]) {
         var faults: [Diagnostic] = []
-        let router = Router(routerConfiguration(system, srs: srsConfiguration(system, faults: &faults)))
+        var routing = routerConfiguration(system, srs: srsConfiguration(system, faults: &faults))
+        routing.opensLists = false
+        let router = Router(routing)
         self.faults = faults
         self.text = text
         queueDirectory = system.queue.directory
@@ -48,7 +51,8 @@ struct Preparation: Sendable {
         smtp = smtpConfiguration(system, router, standIns: Set(surroundings.standIns.keys))
         networksFault = surroundings.advice(on: smtp.policy.standInsCovered)
         queue = queueConfiguration(system, router)
-        mailboxes = mailboxConfiguration(system)
+        mailboxes = mailboxConfiguration(system, router)
+        commands = commandConfiguration(system)
         nextHops = nextHopConfiguration(system, router)
         contents = system.contents
     }

@@ -17,21 +17,45 @@ func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliverySched
             bounceLifetime: system.queue.bounceLifetime.value),
         place: { target in
             switch target {
-            case .mailbox: .mailboxes
+            case .mailbox, .file, .list: .mailboxes
+            case .command: .commands
             case .remote(let address): .nextHop(router.nextHop(for: address.domain))
             }
         },
-        route: { address in router.destinations(of: address).map { RecipientTarget($0, origin: origin) } })
+        route: { address in router.destinations(of: address).map { RecipientTarget($0, origin: origin, original: address) } })
 }
 
-func mailboxConfiguration(_ system: MailSystem) -> LocalAgent.Configuration {
-    LocalAgent.Configuration(
+func mailboxConfiguration(_ system: MailSystem, _ router: Router) -> LocalAgent.Configuration {
+    var configuration = LocalAgent.Configuration(
         directory: system.mailboxes.directory.value, format: MailboxFormat(system.mailboxes.format.value), quota: system.limits.mailboxSize.value,
         users: Dictionary(
             uniqueKeysWithValues: system.users.map { user in
                 (user.name.value, LocalAgent.Configuration.User(format: user.format.map { MailboxFormat($0.value) }, quota: user.quota?.value))
             }),
         hostname: system.hostname.value.key)
+    configuration.fileQuota = system.limits.mailboxSize.value
+    let local = system.localDelivery
+    func sources(_ sources: Located<[MailSystem.LocalDelivery.Source]>) -> Set<ListDelivery.Source> {
+        Set(sources.value.map { source in
+            switch source {
+            case .alias: .alias
+            case .include: .include
+            case .forward: .forward
+            }
+        })
+    }
+    configuration.lists = ListDelivery(
+        ListDelivery.Configuration(
+            hostname: system.hostname.value, origin: system.origin.value, commands: sources(local.commands), files: sources(local.files),
+            forwardPath: local.forwardPath.value),
+        router: router)
+    return configuration
+}
+
+func commandConfiguration(_ system: MailSystem) -> CommandAgent.Configuration {
+    CommandAgent.Configuration(
+        timeLimit: system.localDelivery.commandTimeLimit.value, concurrency: system.localDelivery.commandConcurrency.value,
+        extensionDelimiter: system.addressExtension.value?.asciiValue)
 }
 
 func nextHopConfiguration(_ system: MailSystem, _ router: Router) -> SMTPAgent.Configuration {

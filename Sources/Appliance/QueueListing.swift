@@ -59,8 +59,7 @@ struct QueueListing {
 
     private static func recipients(_ message: StoredMessage) -> String {
         message.recipients.filter { $0.state == .pending }.map { stored in
-            let user = if case .mailbox(let name, _) = stored.recipient.target { name } else { "" }
-            return "\(message.id)\t\(user)\t\(stored.recipient.target.address)\n"
+            "\(message.id)\t\(stored.recipient.target.name ?? "")\t\(stored.recipient.target.address)\n"
         }.joined()
     }
 

@@ -31,6 +31,7 @@ struct ReloadOutcome: Sendable {
 struct ReloadableParts: Sendable {
     let scheduler: DeliveryScheduler
     let mailboxes: LocalAgent
+    let commands: CommandAgent
     let nextHops: SMTPAgent
     let space: SpoolSpace
     let health: Health
@@ -161,6 +162,7 @@ actor Reload {
         }
         // The agents first: whoever is accepted by the new manifest finds a mailbox.
         parts.mailboxes.replace(new.mailboxes)
+        parts.commands.replace(new.commands)
         parts.nextHops.replace(new.nextHops)
         parts.scheduler.apply(new.queue)
         parts.space.minimum = new.space

@@ -61,11 +61,39 @@ package enum RecipientTarget: Hashable, Sendable {
     /// A user's mailbox; `address` is what `Delivered-To` shows.
     case mailbox(user: String, address: Address)
     case remote(Address)
+    /// Of an alias, whose address it is: a file, a Maildir if the path ends with a slash; a command; all that the alias leads to, to
+    /// be found out when the message is delivered, and sent on as a message of its own.
+    case file(path: String, address: Address)
+    case command(String, address: Address)
+    case list(alias: String, address: Address)
 
     package var address: Address {
         switch self {
-        case .mailbox(_, let address): address
+        case .mailbox(_, let address), .file(_, let address), .command(_, let address), .list(_, let address): address
         case .remote(let address): address
+        }
+    }
+
+    /// As one word beside the address, for the spool and for listings: a user, who has no slash in the name; `/file:`, `/command:` or
+    /// `/list:` and what; nil: passed on.
+    package var name: String? {
+        switch self {
+        case .mailbox(let user, _): user
+        case .remote: nil
+        case .file(let path, _): "/file:\(path)"
+        case .command(let command, _): "/command:\(command)"
+        case .list(let alias, _): "/list:\(alias)"
+        }
+    }
+
+    package init(name: String?, address: Address) {
+        guard let name else { self = .remote(address); return }
+        let parts = name.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        switch (parts[0], parts.count) {
+        case ("/file", 2): self = .file(path: String(parts[1]), address: address)
+        case ("/command", 2): self = .command(String(parts[1]), address: address)
+        case ("/list", 2): self = .list(alias: String(parts[1]), address: address)
+        default: self = .mailbox(user: name, address: address)
         }
     }
 
@@ -118,6 +146,8 @@ package struct DeliveryReport: Sendable {
         case deferred(Reply)
         /// Never: the sender gets a report.
         case failed(Reply)
+        /// Goes on as a message of its own, which comes into the spool in the breath in which the recipient leaves it.
+        case resubmitted(Resubmission)
     }
 
     package init(id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String, answers: String? = nil) {
@@ -127,6 +157,24 @@ package struct DeliveryReport: Sendable {
         self.outcome = outcome
         self.relay = relay
     }
+}
+
+/// A message that a delivery made of another: to the members of a list, to where a user forwards.
+package struct Resubmission: Sendable {
+    package let message: IncomingMessage
+    /// Recipients of it that failed already, by their numbers.
+    package let failures: [(number: Int, reply: Reply)]
+    /// Reports of success are the new message's business now (RFC 3461 §5.2.7).
+    package let passesOnDSN: Bool
+
+    package init(message: IncomingMessage, failures: [(number: Int, reply: Reply)], passesOnDSN: Bool) {
+        self.message = message
+        self.failures = failures
+        self.passesOnDSN = passesOnDSN
+    }
+
+    /// In Postfix's words.
+    package var reply: Reply { Reply(250, EnhancedCode(2, 0, 0), "forwarded as \(message.id)") }
 }
 
 extension Reply {
@@ -154,12 +202,15 @@ package protocol DeliveryAgent: Sendable {
 
 /// What the queue keeps apart: its concurrency, its dead-or-alive state, its batches.
 package enum DeliveryPlace: Hashable, Sendable, CustomStringConvertible {
+    /// Files and lists too.
     case mailboxes
+    case commands
     case nextHop(NextHop)
 
     package var description: String {
         switch self {
         case .mailboxes: "mailboxes"
+        case .commands: "commands"
         case .nextHop(let hop): hop.description
         }
     }

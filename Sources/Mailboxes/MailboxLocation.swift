@@ -24,7 +24,19 @@ package struct MailboxLocation: Hashable, Sendable {
         self.quota = quota
     }
 
+    /// A file that is none of the mailboxes: an mbox, or a Maildir where the path ends with a slash, as in aliases(5).
+    package init(path: String, quota: Int) throws(MailboxError) {
+        let parts = path.split(separator: "/")
+        guard path.hasPrefix("/"), let last = parts.last, last != ".", last != "..", last.utf8.count <= MailboxLocation.longestUser,
+            path.utf8.allSatisfy({ $0 != 0 })
+        else { throw .unsafeName }
+        directory = "/" + parts.dropLast().joined(separator: "/")
+        user = String(last)
+        format = path.hasSuffix("/") ? .maildir : .mbox
+        self.quota = quota
+    }
+
     package static let longestUser = 250
 
-    var path: String { "\(directory)/\(user)" }
+    var path: String { directory == "/" ? "/\(user)" : "\(directory)/\(user)" }
 }

@@ -50,6 +50,7 @@ package enum ManifestReader {
         if links != nil { TestCheck.run(system, book, &findings) }
         SystemCheck.run(system, book, &findings)
         RewriteCheck.run(system, book, &findings)
+        DeliveryCheck.run(system, &findings)
         SecretCheck.run(system, &findings)
         if let links, !findings.hasErrors { ReachCheck.run(book, links, &findings) }
     }

@@ -15,6 +15,8 @@ struct Expansion {
     private var remotes: Set<Address> = []
     private var others: Set<Destination> = []
     private var states: [Match: State] = [:]
+    /// Targets that are nobody here.
+    private(set) var unknown: [String] = []
     private var open: [Frame] = []
 
     private enum State { case open, done }
@@ -32,8 +34,18 @@ struct Expansion {
     }
 
     mutating func expand(_ match: Match) -> [Destination] {
-        let depth = trace?.depth ?? 0
         enter(match)
+        return finish()
+    }
+
+    /// Targets that `match` is known to have.
+    mutating func expand(_ targets: [Router.Target], within match: Match?) -> [Destination] {
+        push(match ?? .nobody(domain: nil), targets)
+        return finish()
+    }
+
+    private mutating func finish() -> [Destination] {
+        let depth = trace?.depth ?? 0
         while let last = open.indices.last {
             guard open[last].next < open[last].targets.count else {
                 states[open.removeLast().match] = .done
@@ -43,11 +55,17 @@ struct Expansion {
             open[last].next += 1
             trace?.depth = depth + open.count
             switch target {
-            case .name(let name): enter(tables.match(name: name, trace))
-            case .address(let address): enter(tables.match(address, trace), for: address)
+            case .name(let name):
+                let match = tables.match(name: name, trace)
+                if case .nobody = match { unknown.append(name) }
+                enter(match)
+            case .address(let address):
+                let match = tables.match(address, trace)
+                if case .nobody = match { unknown.append(address.description) }
+                enter(match, for: address)
             case .file(let path): add(.file(path), as: .file, path, "gets it appended")
             case .command(let command): add(.command(command), as: .command, command, "gets it on its standard input")
-            case .include(let path): add(.list(file: path), as: .list, path, "lists the targets that get it")
+            case .include(let path): add(.include(file: path), as: .list, path, "lists the targets that get it")
             }
         }
         trace?.depth = depth
@@ -62,6 +80,9 @@ struct Expansion {
             // An alias that lists its own name means the user of that name, as it does to sendmail and Postfix.
             if open.last?.match == match {
                 if let user = tables.user(ofAlias: number) { enter(user: user) }
+            } else if followsForwards, !tables.opensLists, tables.isList(number) {
+                let name = tables.aliases[number].name
+                add(.list(alias: name), as: .list, name, "goes on to its members as a message of its own")
             } else {
                 push(match, tables.aliases[number].targets)
             }
@@ -106,6 +127,10 @@ struct Expansion {
             return
         }
         trace?.note(match, in: tables)
+        if let trace, case .alias(let number) = match, tables.hasOwner(number) {
+            let name = tables.aliases[number].name
+            trace.note(.list, name, "goes out with the sender owner-\(name)", rule: tables.rule(of: match))
+        }
         states[match] = .open
         open.append(Frame(match: match, targets: targets))
     }

@@ -32,7 +32,9 @@ package enum Destination: Hashable, Sendable, CustomStringConvertible {
     /// Given to that shell command.
     case command(String)
     /// The targets that the file of that path lists.
-    case list(file: String)
+    case include(file: String)
+    /// All that the alias of that name leads to, found out later.
+    case list(alias: String)
 
     /// As a target in a manifest names it.
     package var description: String {
@@ -41,7 +43,8 @@ package enum Destination: Hashable, Sendable, CustomStringConvertible {
         case .remote(let address): address.description
         case .file(let path): path
         case .command(let command): "|\(command)"
-        case .list(let path): ":include:\(path)"
+        case .include(let path): ":include:\(path)"
+        case .list(let alias): alias
         }
     }
 }

@@ -17,6 +17,8 @@ extension Router {
         /// For all that is not ours; nil: the MX of the recipient's domain.
         package var relayhost: NextHop?
         package var relayhostLine: Int?
+        /// True: what lists lead to is told at once, as people ask for it; a server finds it out when it delivers.
+        package var opensLists = true
         /// Nil: no address is rewritten.
         package var rewriting: AddressRewriting?
         /// Nil: forwarded mail keeps its sender.

@@ -23,6 +23,8 @@ struct RoutingTables: Sendable {
     let aliases: [Router.Entry]
     let relayhost: NextHop?
     let relayhostLine: Int?
+    /// False: an alias that is a list is where a way ends for now.
+    let opensLists: Bool
     private let origin: Domain
     private let delimiter: UInt8?
 
@@ -41,6 +43,7 @@ struct RoutingTables: Sendable {
         relayhost = configuration.relayhost
         relayhostLine = configuration.relayhostLine
         origin = configuration.origin
+        opensLists = configuration.opensLists
         delimiter = configuration.extensionDelimiter
         domainNumbers = numbered(configuration.domains, by: \.name.key)
         userNumbers = numbered(configuration.users, by: \.name)
@@ -122,6 +125,9 @@ struct RoutingTables: Sendable {
 
     /// The user that an alias means when it lists its own name.
     func user(ofAlias number: Int) -> Int? { user(named: aliases[number].name) }
+
+    /// Of a name in lower case.
+    func aliasNumber(_ key: String) -> Int? { aliasNumbers[key].map(Int.init) }
 
     func user(named name: String) -> Int? { userNumbers[lowercasedASCII(name)].map(Int.init) }
 

@@ -393,7 +393,7 @@ final class Connection: ChannelDuplexHandler {
     private func queued(
         _ number: Int, _ recipient: EnvelopeRecipient, _ destination: Destination, copies: Int, _ open: Transaction
     ) -> QueuedRecipient {
-        let target = RecipientTarget(destination, origin: open.configuration.session.origin)
+        let target = RecipientTarget(destination, origin: open.configuration.session.origin, original: recipient.address)
         return QueuedRecipient(
             number: number, original: recipient.address, target: target, notify: recipient.notify, originalRecipient: recipient.originalRecipient,
             copies: copies)

@@ -3,8 +3,10 @@
 // elsewhere that forwards back.
 
 internal import Glibc
+internal import MailQueue
 internal import Mailboxes
 internal import MailSyntax
+internal import NIOCore
 
 enum ForwardingLoop {
     /// Of a message in a file no more header than this is searched.
@@ -15,6 +17,13 @@ enum ForwardingLoop {
         switch message.content {
         case .text(let text): text.withUnsafeBytes { addresses(inHeaderOf: $0) }
         case .file(let path), .binaryFile(let path): head(of: path, disk).withUnsafeBytes { addresses(inHeaderOf: $0) }
+        }
+    }
+
+    static func earlierDeliveries(of content: MessageContent) -> Set<Address> {
+        switch content {
+        case .inline(let bytes): bytes.withUnsafeReadableBytes { addresses(inHeaderOf: $0) }
+        case .file(let path, _): head(of: path, SystemDisk()).withUnsafeBytes { addresses(inHeaderOf: $0) }
         }
     }
 

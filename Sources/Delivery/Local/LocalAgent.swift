@@ -23,6 +23,10 @@ package final class LocalAgent: DeliveryAgent {
         package var users: [String: User]
         /// Stands in the names of Maildir files. A change of it makes a repeat after a crash another file.
         package var hostname: String
+        /// Nil: there are no lists and no forward files.
+        package var lists: ListDelivery?
+        /// Of a file that an alias names; 0: no limit.
+        package var fileQuota = 0
 
         package struct User: Sendable {
             package var format: MailboxFormat?
@@ -52,11 +56,14 @@ package final class LocalAgent: DeliveryAgent {
     private let configuration: NIOLockedValueBox<Configuration>
     private let threads: NIOThreadPool
     private let disk: any Disk
+    private let spool: Spool?
     private let maildirs: MaildirStore
     private let mboxes: MboxStore
 
     /// - Parameter threads: started, and stopped by the caller after the last delivery.
-    package init(configuration: Configuration, threads: NIOThreadPool, disk: any Disk = SystemDisk()) {
+    /// - Parameter spool: where the messages go that lists and forwards make; nil: there are none.
+    package init(configuration: Configuration, spool: Spool? = nil, threads: NIOThreadPool, disk: any Disk = SystemDisk()) {
+        self.spool = spool
         self.configuration = NIOLockedValueBox(configuration)
         self.threads = threads
         self.disk = disk
@@ -76,9 +83,9 @@ package final class LocalAgent: DeliveryAgent {
         let configuration = configuration.withLockedValue { $0 }
         await withTaskCancellationHandler {
             do {
-                try await threads.runIfActive { [disk, maildirs, mboxes] in
+                try await threads.runIfActive { [disk, maildirs, mboxes, spool] in
                     var delivery = LocalBatch(
-                        configuration: configuration, disk: disk, maildirs: maildirs, mboxes: mboxes, report: report,
+                        configuration: configuration, spool: spool, disk: disk, maildirs: maildirs, mboxes: mboxes, report: report,
                         isCancelled: { isCancelled.withLockedValue { $0 } })
                     delivery.deliver(batch)
                 }

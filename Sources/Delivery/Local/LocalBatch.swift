@@ -4,6 +4,7 @@ internal import Mailboxes
 internal import MailQueue
 internal import MailSyntax
 internal import NIOCore
+internal import Routing
 
 struct LocalBatch {
     /// A portion ends with whichever comes first. Files that wait for one sync: beyond this the gain is small
@@ -15,6 +16,7 @@ struct LocalBatch {
     private static let mostText = 4 << 20
 
     let configuration: LocalAgent.Configuration
+    let spool: Spool?
     let disk: any Disk
     let maildirs: MaildirStore
     let mboxes: MboxStore
@@ -25,6 +27,8 @@ struct LocalBatch {
         let copy: MailboxCopy
         let id: QueueID
         let recipient: QueuedRecipient
+        /// Where the user's mail goes besides, once it is here.
+        var forwards: Resubmission?
     }
 
     private struct Key: Hashable {
@@ -39,10 +43,11 @@ struct LocalBatch {
     private var repeats: [Key: Int] = [:]
 
     init(
-        configuration: LocalAgent.Configuration, disk: any Disk, maildirs: MaildirStore, mboxes: MboxStore,
+        configuration: LocalAgent.Configuration, spool: Spool?, disk: any Disk, maildirs: MaildirStore, mboxes: MboxStore,
         report: @escaping @Sendable (DeliveryReport) -> Void, isCancelled: @escaping () -> Bool
     ) {
         self.configuration = configuration
+        self.spool = spool
         self.disk = disk
         self.maildirs = maildirs
         self.mboxes = mboxes
@@ -72,17 +77,16 @@ struct LocalBatch {
         let message = MailboxMessage(sender: request.sender, received: request.received, content: convert(request))
         let earlier = ForwardingLoop.earlierDeliveries(of: message, disk: disk)
         for recipient in recipients {
-            guard case .mailbox(let user, let address) = recipient.target else {
-                tell(request.id, recipient, .misrouted, "local")
-                continue
-            }
+            let address = recipient.target.address
             do throws(MailboxError) {
-                guard let location = try configuration.mailbox(of: user) else {
-                    tell(request.id, recipient, .unknownUser(user), "local")
-                    continue
-                }
+                guard let location = try location(request, recipient) else { continue }
                 guard !earlier.contains(address) else {
                     tell(request.id, recipient, .loop(address), location.format.rawValue)
+                    continue
+                }
+                guard let (staysHere, forwards) = sendOn(request, recipient) else { continue }
+                guard staysHere else {
+                    if let forwards { tell(request.id, recipient, .resubmitted(forwards), "local") }
                     continue
                 }
                 // The queue id is the time of arrival, made unique: the same in every attempt.
@@ -90,13 +94,67 @@ struct LocalBatch {
                     arrival: Timestamp(microseconds: request.id.rawValue), queueID: request.id.description, recipient: recipient.number)
                 let copy = MailboxCopy(
                     location: location, message: message, name: name, original: recipient.original, delivered: address)
-                add(Pending(copy: copy, id: request.id, recipient: recipient))
+                add(Pending(copy: copy, id: request.id, recipient: recipient, forwards: forwards))
             } catch {
                 tell(request.id, recipient, error.outcome(for: configuration.format), "local")
             }
         }
         if case .text(let octets) = message.content { text += octets.count }
         if text >= LocalBatch.mostText { flush() }
+    }
+
+    /// Nil: there is none, and that was told.
+    private func location(_ request: DeliveryRequest, _ recipient: QueuedRecipient) throws(MailboxError) -> MailboxLocation? {
+        switch recipient.target {
+        case .mailbox(let user, _):
+            if let location = try configuration.mailbox(of: user) { return location }
+            tell(request.id, recipient, .unknownUser(user), "local")
+        case .file(path: "/dev/null", _): tell(request.id, recipient, .deliveredToFile, "file")
+        case .file(let path, _): return try MailboxLocation(path: path, quota: configuration.fileQuota)
+        // Only the name of one: the members have theirs.
+        case .list: return try MailboxLocation(directory: "/", user: "list", format: .mbox, quota: 0)
+        case .remote, .command: tell(request.id, recipient, .misrouted, "local")
+        }
+        return nil
+    }
+
+    /// Whether a copy stays here, and what goes elsewhere, to the members of a list or where the user forwards. Nil: neither, and
+    /// that was told.
+    private func sendOn(_ request: DeliveryRequest, _ recipient: QueuedRecipient) -> (staysHere: Bool, forwards: Resubmission?)? {
+        guard let lists = configuration.lists, let spool else {
+            if case .list = recipient.target {
+                tell(request.id, recipient, .misrouted, "local")
+                return nil
+            }
+            return (true, nil)
+        }
+        do {
+            var members: ListDelivery.Members
+            var list: String?
+            switch recipient.target {
+            case .list(let alias, _):
+                list = alias
+                members = try lists.members(ofAlias: alias)
+                // A file that is being written anew is empty for a moment.
+                guard !members.destinations.isEmpty || !members.refused.isEmpty else { throw ListDelivery.Flaw(reply: Reply(451, EnhancedCode(4, 2, 4), "the list has no members")) }
+            case .mailbox(let user, _):
+                guard let forward = try lists.forward(ofUser: user, original: recipient.original) else { return (true, nil) }
+                members = forward
+            case .file, .command, .remote: return (true, nil)
+            }
+            var staysHere = false
+            if case .mailbox(let user, _) = recipient.target {
+                staysHere = members.destinations.contains(.mailbox(user: user))
+                members.destinations.removeAll { $0 == .mailbox(user: user) }
+                if members.destinations.isEmpty, members.refused.isEmpty { return (true, nil) }
+            }
+            return (staysHere, try lists.message(request, recipient, list: list, to: members, spool: spool))
+        } catch let flaw as ListDelivery.Flaw {
+            tell(request.id, recipient, flaw.reply.isPermanent ? .failed(flaw.reply) : .deferred(flaw.reply), "local")
+        } catch {
+            tell(request.id, recipient, .deferred(Reply(451, EnhancedCode(4, 3, 0), "the message could not be sent on: \(error)")), "local")
+        }
+        return nil
     }
 
     private func convert(_ request: DeliveryRequest) -> MailboxMessage.Content {
@@ -134,7 +192,13 @@ struct LocalBatch {
     private mutating func tell(_ portion: [Pending], _ errors: [MailboxError?]) {
         for (one, error) in zip(portion, errors) {
             let format = one.copy.location.format
-            tell(one.id, one.recipient, error.map { $0.outcome(for: format) } ?? .delivered(to: format), format.rawValue)
+            if error == nil, let forwards = one.forwards {
+                tell(one.id, one.recipient, .resubmitted(forwards), format.rawValue)
+            } else if case .file = one.recipient.target {
+                tell(one.id, one.recipient, error.map { $0.outcome(for: format) } ?? .deliveredToFile, "file")
+            } else {
+                tell(one.id, one.recipient, error.map { $0.outcome(for: format) } ?? .delivered(to: format), format.rawValue)
+            }
         }
     }
 

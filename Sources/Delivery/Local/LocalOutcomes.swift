@@ -10,6 +10,9 @@ extension DeliveryReport.Outcome {
         .delivered(Reply(250, EnhancedCode(2, 0, 0), "delivered to \(format.rawValue)"), passesOnDSN: false)
     }
 
+    /// Not which: a report may leave the house.
+    static var deliveredToFile: Self { .delivered(Reply(250, EnhancedCode(2, 0, 0), "delivered to file"), passesOnDSN: false) }
+
     static var stopping: Self { .deferred(Reply(451, EnhancedCode(4, 3, 2), "the server is stopping")) }
 
     static func unknownUser(_ user: String) -> Self { .failed(Reply(550, EnhancedCode(5, 1, 1), "unknown user: \"\(user)\"")) }

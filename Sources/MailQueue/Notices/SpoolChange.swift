@@ -38,6 +38,16 @@ struct SpoolChange: Sendable {
         removed += other.removed
         files += other.files
         isGone = isGone || other.isGone
+        if let other = other.due { due = min(due ?? other, other) }
+    }
+
+    /// Puts what a delivery made of a message into the spool. A transaction that was not sure to be written may bring it again.
+    mutating func insert(_ new: Resubmission, _ store: SpoolStore, now: Timestamp) throws {
+        guard try !store.contains(new.message.id) else { return }
+        try store.insert(new.message, leased: false)
+        for (number, reply) in new.failures { try store.update(new.message.id, recipient: number, state: .failed, reply: reply, relay: "local") }
+        removed -= 1
+        due = now
     }
 
     static func delete(_ id: QueueID, _ store: SpoolStore) throws -> SpoolChange {

@@ -19,6 +19,8 @@ struct ActiveQueue: Sendable {
         /// How long new mail waits for more of its kind: a batch for mailboxes costs two syncs, whatever its size.
         var gathering = TimeAmount.milliseconds(50)
         var nextHopConcurrency = 20
+        /// The agent has a limit of its own, by the manifest.
+        var commandConcurrency = 100
         /// Messages that stay together: they share their syncs, and come into a mailbox in the order of their arrival.
         var mailboxShare = 64
         var mailboxBatch = 256
@@ -170,6 +172,7 @@ struct ActiveQueue: Sendable {
     private func bounds(of place: DeliveryPlace) -> (concurrency: Int, least: Int, largest: Int) {
         switch place {
         case .mailboxes: (limits.mailboxConcurrency, limits.mailboxShare, limits.mailboxBatch)
+        case .commands: (limits.commandConcurrency, 1, 1)
         case .nextHop: (limits.nextHopConcurrency, 1, limits.nextHopBatch)
         }
     }
@@ -187,6 +190,13 @@ struct ActiveQueue: Sendable {
             // RFC 3461 §5.2: a report of success is sent only when asked for, and not when the next hop took that over.
             if notify.contains(.success), !passesOnDSN {
                 change = .keep(report.recipient.target.isRemote ? .relayed : .delivered, reply)
+                message.needsNotice = true
+            } else {
+                change = .remove
+            }
+        case .resubmitted(let new):
+            if notify.contains(.success), !new.passesOnDSN {
+                change = .keep(.delivered, new.reply)
                 message.needsNotice = true
             } else {
                 change = .remove

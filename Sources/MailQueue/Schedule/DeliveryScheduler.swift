@@ -76,6 +76,7 @@ package final class DeliveryScheduler: Sendable {
     package let spool: Spool
     private let mailboxAgent: any DeliveryAgent
     private let nextHopAgent: any DeliveryAgent
+    private let commandAgent: any DeliveryAgent
     let log: EventLog
     private let loop: any EventLoop
     let now: @Sendable () -> Timestamp
@@ -83,20 +84,21 @@ package final class DeliveryScheduler: Sendable {
     let state: NIOLockedValueBox<State>
 
     package convenience init(
-        spool: Spool, mailboxes: any DeliveryAgent, nextHops: any DeliveryAgent, configuration: Configuration, log: EventLog,
+        spool: Spool, mailboxes: any DeliveryAgent, commands: (any DeliveryAgent)? = nil, nextHops: any DeliveryAgent, configuration: Configuration, log: EventLog,
         loop: any EventLoop, now: @escaping @Sendable () -> Timestamp
     ) {
         self.init(
-            spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: configuration, limits: ActiveQueue.Limits(), log: log,
+            spool: spool, mailboxes: mailboxes, commands: commands, nextHops: nextHops, configuration: configuration, limits: ActiveQueue.Limits(), log: log,
             loop: loop, now: now)
     }
 
     init(
-        spool: Spool, mailboxes: any DeliveryAgent, nextHops: any DeliveryAgent, configuration: Configuration, limits: ActiveQueue.Limits,
+        spool: Spool, mailboxes: any DeliveryAgent, commands: (any DeliveryAgent)? = nil, nextHops: any DeliveryAgent, configuration: Configuration, limits: ActiveQueue.Limits,
         log: EventLog, loop: any EventLoop, now: @escaping @Sendable () -> Timestamp
     ) {
         self.spool = spool
         mailboxAgent = mailboxes
+        commandAgent = commands ?? mailboxes
         nextHopAgent = nextHops
         self.log = log
         self.loop = loop
@@ -216,7 +218,12 @@ package final class DeliveryScheduler: Sendable {
         // One report for each recipient of this attempt counts, whatever an agent does: a second one would conclude
         // a message whose other recipients are still under way, a missing one would hold it until the next start.
         let owed = NIOLockedValueBox(Set(batch.requests.lazy.flatMap { request in request.recipients.map { Name(id: request.id, recipient: $0.number) } }))
-        let agent = batch.place == .mailboxes ? mailboxAgent : nextHopAgent
+        let agent =
+            switch batch.place {
+            case .mailboxes: mailboxAgent
+            case .commands: commandAgent
+            case .nextHop: nextHopAgent
+            }
         let started = now()
         await agent.deliver(batch.requests, to: batch.place) { report in
             guard owed.withLockedValue({ $0.remove(Name(id: report.id, recipient: report.recipient.number)) }) != nil else { return }
@@ -324,7 +331,12 @@ package final class DeliveryScheduler: Sendable {
         spool.perform(patient: true) { [self] store -> SpoolChange in
             var outcome = state.withLockedValue { $0.unrecorded[id] } ?? Outcome()
             outcome.add(new)
-            if outcome.conclusion == .delete { return try SpoolChange.delete(id, store) }
+            var new = SpoolChange()
+            for case (let report, _) in outcome.changes { if case .resubmitted(let next) = report.outcome { try new.insert(next, store, now: now) } }
+            if outcome.conclusion == .delete {
+                new.add(try SpoolChange.delete(id, store))
+                return new
+            }
             for (report, change) in outcome.changes {
                 let number = report.recipient.number
                 switch change {
@@ -333,8 +345,10 @@ package final class DeliveryScheduler: Sendable {
                     try store.update(id, recipient: number, state: state, reply: reply, relay: report.relay, answers: report.answers)
                 }
             }
-            guard case .settle(let notice, let due)? = outcome.conclusion else { return SpoolChange() }
-            return try SpoolChange.settle(id, notice: notice, due: due, store, configuration, spool.nextID(now: now), now: now)
+            guard case .settle(let notice, let due)? = outcome.conclusion else { return new }
+            var change = try SpoolChange.settle(id, notice: notice, due: due, store, configuration, spool.nextID(now: now), now: now)
+            change.add(new)
+            return change
         } completion: { [self] result in
             switch result {
             case .success(let done):
@@ -401,10 +415,11 @@ package final class DeliveryScheduler: Sendable {
         let (event, reply): (Event, Reply) =
             switch report.outcome {
             case .delivered(let reply, _): (.deliverySent, reply)
+            case .resubmitted(let new): (.deliverySent, new.reply)
             case .deferred(let reply): (settlement.hasExpired ? .deliveryExpired : .deliveryDeferred, reply)
             case .failed(let reply): (.deliveryBounced, reply)
             }
-        log.record(event, by: place == .mailboxes ? .local : .smtp) { fields in
+        log.record(event, by: place == .mailboxes || place == .commands ? .local : .smtp) { fields in
             let address = report.recipient.target.address
             fields.queueID = report.id.description
             fields.to = address.description

@@ -43,7 +43,7 @@ enum SpoolSchema {
             number INTEGER NOT NULL,
             original TEXT NOT NULL,        -- as in RCPT
             address TEXT NOT NULL,         -- after aliases
-            user TEXT,                     -- the mailbox; NULL: passed on by SMTP
+            user TEXT,                     -- RecipientTarget.name: the mailbox; NULL: passed on by SMTP
             notify INTEGER NOT NULL,
             original_recipient TEXT,       -- ORCPT
             state INTEGER NOT NULL,        -- StoredRecipient.State

@@ -117,10 +117,8 @@ final class SpoolStore {
     }
 
     func insert(_ recipient: QueuedRecipient, of id: QueueID) throws(DatabaseError) {
-        var user: String?
-        if case .mailbox(let name, _) = recipient.target { user = name }
         try insertRecipient.bind(id.rawValue).bind(recipient.number).bind(recipient.original.description).bind(recipient.target.address.description)
-            .bind(user).bind(Int64(recipient.notify.rawValue)).bind(recipient.originalRecipient).bind(StoredRecipient.State.pending.rawValue)
+            .bind(recipient.target.name).bind(Int64(recipient.notify.rawValue)).bind(recipient.originalRecipient).bind(StoredRecipient.State.pending.rawValue)
             .bind(recipient.copies).run()
     }
 
@@ -328,7 +326,7 @@ final class SpoolStore {
         guard let original = row.text(1).flatMap({ Address($0) }), let address = row.text(2).flatMap({ Address($0) }),
             let state = StoredRecipient.State(rawValue: row.integer(6))
         else { return nil }
-        let target: RecipientTarget = if let user = row.text(3) { .mailbox(user: user, address: address) } else { .remote(address) }
+        let target = RecipientTarget(name: row.text(3), address: address)
         let queued = QueuedRecipient(
             number: Int(row.integer(0)), original: original, target: target, notify: Notify(rawValue: UInt8(truncatingIfNeeded: row.integer(4))),
             originalRecipient: row.text(5), copies: Int(row.integer(12)))

@@ -32,7 +32,7 @@ enum ManifestSchema {
     static let rewriting = Key(
         "rewriting", RewritingKeys.syntax, default: "{}", example: "{canonical: {ajones: alice}}", "Addresses that become others on their way, and copies.")
     static let localDelivery = Key(
-        "local_delivery", LocalDeliveryKeys.syntax, default: "{}", example: "{allow_mail_to_commands: [alias]}", notServed: "until it does, leave the key out",
+        "local_delivery", LocalDeliveryKeys.syntax, default: "{}", example: "{allow_mail_to_commands: [alias]}",
         "Delivery to files, commands and lists, and users' own forward files.")
     static let limits = Key("limits", LimitKeys.syntax, default: "{}", example: "{message_size: 25MiB}", "How much is too much.")
     static let mailboxes = Key("mailboxes", MailboxKeys.syntax, default: "{}", example: "{format: mbox}", "Where and how mail is kept.")

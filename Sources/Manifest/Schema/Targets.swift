@@ -70,28 +70,21 @@ extension Syntax where Value == MailSystem.Target {
             name: "alias target", noun: "a target",
             forms: "a target is a user, an alias, a whole address, a file (/path), a command (\"|command\") or a list in a file (\":include:/path\")",
             json: [("type", .array([.string("string"), .string("number")]))])
-        return Syntax<MailSystem.Target>.word(word, isText: true, anyTarget).then { target, node, findings in
-            let span = node.span
-            switch target {
-            case .name, .address: break
-            case .file: findings.notServed("delivery to a file", at: span, "for now name a user who keeps the mail")
-            case .command: findings.notServed("delivery to a command", at: span, "for now take it out")
-            case .include: findings.notServed("a list in a file", at: span, "for now write its targets here")
-            }
-            return target
-        }
+        return .word(word, isText: true, anyTarget)
     }
 
     /// All that aliases(5) knows.
     static func anyTarget(_ text: String) throws(Flaw) -> MailSystem.Target {
-        if text.hasPrefix("/") { return .file(try path(text)) }
+        // With a slash at its end it is a Maildir, as in aliases(5).
+        if text.hasPrefix("/") { return .file(try printable(text)) }
         if let command = command(text) {
             guard !command.isEmpty else { throw Flaw("the command is empty") }
             return .command(try printable(command))
         }
         if let file = includedFile(text) {
             guard file.hasPrefix("/") else { throw Flaw("the list's path must begin with /", hint: "\":include:/etc/valija/list\"") }
-            return .include(try path(file))
+            guard !file.hasSuffix("/") else { throw Flaw("\(quoted(file)) is a directory", hint: "name a file") }
+            return .include(try printable(file))
         }
         return try mailTarget(text)
     }
@@ -115,11 +108,6 @@ extension Syntax where Value == MailSystem.Target {
 
     private static func includedFile(_ text: String) -> String? {
         lowercasedASCII(text).hasPrefix(":include:") ? String(text.dropFirst(9)) : nil
-    }
-
-    private static func path(_ text: String) throws(Flaw) -> String {
-        guard !text.hasSuffix("/") else { throw Flaw("\(quoted(text)) is a directory", hint: "name a file; a Maildir is what a user has") }
-        return try printable(text)
     }
 
     private static func printable(_ text: String) throws(Flaw) -> String {

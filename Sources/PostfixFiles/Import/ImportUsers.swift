@@ -176,6 +176,7 @@ extension Importer {
             }
         }
         attachAccounts()
+        allowDeliveries()
         noteOwners(names)
         note("alias_maps", .translated, "aliases, and users.NAME.forward for those of users")
     }
@@ -199,6 +200,14 @@ extension Importer {
                 }
                 return NamedEntry(name: entry.name, targets: allowed, place: entry.place, parameter: entry.parameter)
             }
+        }
+    }
+
+    /// What the aliases that are left ask for was allowed: a manifest has to say so of commands.
+    private mutating func allowDeliveries() {
+        let targets = system.aliases.flatMap(\.targets)
+        if targets.contains(where: { if case .command = $0.value { true } else { false } }) {
+            system.localDelivery.commands = Located([.alias])
         }
     }
 
@@ -309,12 +318,12 @@ extension Importer {
 
     /// local(8): `owner-NAME` is the envelope sender of what the alias NAME sends on.
     private mutating func noteOwners(_ names: Set<String>) {
-        guard isYes("owner_request_special") else { return }
+        guard !isYes("owner_request_special") else { return }
         for alias in system.aliases {
             let name = lowercasedASCII(alias.name.value)
             guard name.hasPrefix("owner-"), names.contains(String(name.dropFirst(6))) else { continue }
             let place = places[alias.name.position!.line - 1]
-            note(place, alias.name.value, .changed, "an alias; it was also the sender of what \(name.dropFirst(6)) sent on, and the sender stays who wrote now")
+            note(place, alias.name.value, .changed, "an alias; here it is also the sender of what \(name.dropFirst(6)) sends on, which owner_request_special = no had kept from it")
         }
     }
 }

@@ -100,7 +100,7 @@ package struct MessageRewriting: Sendable {
         for (address, _) in addresses.copies(sender: sender, recipients: canonical) {
             let destinations = router.destinations(ofCanonical: address)
             for destination in destinations {
-                let target = RecipientTarget(destination, origin: configuration.origin)
+                let target = RecipientTarget(destination, origin: configuration.origin, original: address)
                 guard targets.insert(target).inserted else { continue }
                 result.append(
                     QueuedRecipient(
