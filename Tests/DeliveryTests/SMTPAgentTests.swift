@@ -17,6 +17,7 @@ private final class Reports: Sendable {
         let text =
             switch report.outcome {
             case .delivered(let reply, let passesOnDSN): "delivered\(passesOnDSN ? " with DSN" : "") \(reply.summary)"
+            case .resubmitted: "resubmitted"
             case .deferred(let reply): "deferred \(reply.summary)"
             case .failed(let reply): "failed \(reply.summary)"
             }

@@ -130,7 +130,7 @@ struct DecodingTests {
 
     @Test("an alias may lead to a file, a command and a list, as in aliases(5)")
     func aliasTargets() throws {
-        let aliases = "aliases: {a: /var/log/mail, b: \"|exec cat -\", c: '\"|quoted all\"', d: \":include:/etc/list\", postmaster: x@example.net}\n"
+        let aliases = "aliases: {a: /var/log/mail, b: \"|exec cat -\", c: '\"|quoted all\"', d: \":include:/etc/list\", postmaster: x@example.net}\nlocal_delivery: {allow_mail_to_commands: [alias]}\n"
         let targets = try system(head + aliases).aliases.prefix(4).map { $0.targets[0].value }
         #expect(targets == [.file("/var/log/mail"), .command("exec cat -"), .command("quoted all"), .include("/etc/list")])
     }

@@ -40,6 +40,7 @@ func scalars(text: String) throws {
     // Among targets, what begins with a bar is a command.
     if MailSystem.flaw(in: text, as: .aliasName) == nil, !text.hasPrefix("|") { system.aliases = [MailSystem.Alias(name: Located("x" + text), targets: [Located(.name(user.name.value))])] }
     system.aliases.append(MailSystem.Alias(name: Located("commands"), targets: [Located(.command("echo \(text)")), Located(.file("/var/\(text)x"))]))
+    system.localDelivery.commands = Located([.alias])
     #expect(meaning(try readBack(system)) == meaning(system))
 }
 
@@ -95,6 +96,9 @@ func style() throws {
         limits:
           message_size: 25MiB
           mailbox_size: 51MB
+
+        local_delivery:
+          allow_mail_to_commands: [alias]
 
         listen:
           smtp: ["127.0.0.1:2525", "[::1]:2525"]

@@ -65,6 +65,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("awkward-names", awkwardNames),
     ("mutual-forwards", mutualForwards),
     ("deliveries", deliveries),
+    ("rewriting", rewriting),
     ("submission", submission),
     ("tls-none", tlsNone),
     ("relay-in-the-clear", relayInTheClear),
@@ -217,6 +218,44 @@ private let deliveries = MailSystem.with {
         alias("postmaster", 14, "alice"),
     ]
     $0.addressExtension = Located("+", at: line(16))
+    $0.localDelivery.commands = Located([.alias], at: line(17))
+}
+
+/// Addresses that become others, copies, and lists with owners.
+private let rewriting = MailSystem.with {
+    $0.domains = [domain("example.org", 5), domain("example.net", 6)]
+    $0.users = [user("alice", 8), user("bob", 9)]
+    $0.aliases = [alias("postmaster", 11, "alice"), alias("team", 12, "alice", "bob"), alias("owner-team", 13, "alice"), alias("log", 14)]
+    $0.aliases[3].targets = [delivery(14, .command("logger -t mail"))]
+    $0.addressExtension = Located("+", at: line(16))
+    func entry(_ from: MailSystem.Rewriting.Pattern, _ to: MailSystem.Rewriting.Pattern, _ number: Int) -> MailSystem.Rewriting.Entry {
+        MailSystem.Rewriting.Entry(pattern: Located(from, at: line(number)), result: Located(to, at: line(number)))
+    }
+    let old = Domain("old.example")!
+    $0.rewriting.canonical.entries = [
+        entry(.address(Address("ajones@old.example")!), .name("alice"), 20), entry(.name("root"), .address(Address("admin@example.org")!), 21),
+        entry(.domain(old), .domain(Domain("example.org")!), 22),
+    ]
+    $0.rewriting.senderCanonical.entries = [entry(.name("www"), .name("bob"), 24)]
+    $0.rewriting.senderCanonical.classes = Located([.headerSender], at: line(25))
+    $0.rewriting.recipientCanonical.entries = [entry(.address(Address("x@old.example")!), .address(Address("y@old.example")!), 27)]
+    $0.rewriting.generic = [entry(.domain(Domain("host.internal")!), .address(Address("office@example.org")!), 29)]
+    $0.rewriting.masqueradeDomains = [
+        Located(.init(domain: Domain("mail.example.org")!, isExempt: true), at: line(31)), Located(.init(domain: Domain("example.org")!, isExempt: false), at: line(31)),
+    ]
+    $0.rewriting.masqueradeExceptions = [Located("root", at: line(32))]
+    $0.rewriting.clients = Located([.submission, .own, .networks, .logins], at: line(33))
+    $0.rewriting.remoteHeaderDomain = Located(Domain("domain.invalid")!, at: line(34))
+    $0.rewriting.alwaysAddsMissingHeaders = Located(true, at: line(35))
+    $0.rewriting.senderBCC = [entry(.name("alice"), .name("bob"), 37)]
+    $0.rewriting.recipientBCC = [entry(.domain(Domain("example.net")!), .address(Address("audit@elsewhere.example")!), 39)]
+    $0.rewriting.alwaysBCC = Located(.name("bob"), at: line(40))
+    $0.rewriting.srs = .init(domain: Located(Domain("example.org")!, at: line(42)), secrets: [Located(.file("/run/secrets/srs"), at: line(43))])
+    $0.localDelivery.commands = Located([.alias, .include], at: line(45))
+    $0.localDelivery.files = Located([.alias], at: line(46))
+    $0.localDelivery.commandTimeLimit = Located(.seconds(60), at: line(47))
+    $0.localDelivery.commandConcurrency = Located(4, at: line(48))
+    $0.localDelivery.forwardPath = Located(["/home/$user/.forward+$extension", "/home/$user/.forward"], at: line(49))
 }
 
 private func certificate(_ name: String, _ number: Int) -> MailSystem.Certificate {

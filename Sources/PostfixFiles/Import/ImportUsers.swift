@@ -207,8 +207,17 @@ extension Importer {
     private mutating func allowDeliveries() {
         let targets = system.aliases.flatMap(\.targets)
         if targets.contains(where: { if case .command = $0.value { true } else { false } }) {
-            system.localDelivery.commands = Located([.alias])
+            system.localDelivery.commands = Located(sources("allow_mail_to_commands"))
         }
+        if targets.contains(where: { if case .file = $0.value { true } else { false } }) {
+            system.localDelivery.files = Located(sources("allow_mail_to_files"))
+        }
+    }
+
+    /// Aliases in any case: what they might not, they do not ask for any more.
+    private mutating func sources(_ parameter: String) -> [MailSystem.LocalDelivery.Source] {
+        let words = isSet(parameter) ? list(parameter) : []
+        return [.alias] + (words.contains("include") ? [.include] : [])
     }
 
     private mutating func readAliases() {

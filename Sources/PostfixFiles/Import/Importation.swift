@@ -156,6 +156,7 @@ struct Importer {
         importQueue()
         importServices()
         repair()
+        importRewriting()
         importSenderLogins()
         importRestrictions()
         importOthers()

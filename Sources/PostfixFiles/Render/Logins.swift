@@ -46,7 +46,7 @@ extension RenderPlan {
                         Parameter("smtpd_sasl_auth_enable", "yes"),
                         Parameter("smtpd_sender_restrictions", "reject_sender_login_mismatch"),
                         Parameter("smtpd_relay_restrictions", "permit_sasl_authenticated,reject"),
-                    ],
+                    ] + submissionHeaders,
                     comment: system.rule(endpoints.position, "listen.\(name)"))
             }
         }

@@ -48,8 +48,9 @@ extension RenderPlan {
             // Extensions end where an address is found: `info+x` leads to what `info` leads to, without the `+x`.
             groups.add(
                 system.rule(system.addressExtension.position, "address_extension"),
-                ["recipient_delimiter": literal(String(delimiter)), "propagate_unmatched_extensions": ""])
+                ["recipient_delimiter": literal(String(delimiter)), "propagate_unmatched_extensions": propagatedExtensions])
         }
+        addRewriting(to: &groups, tables)
         addLimits(to: &groups)
         addMailboxes(to: &groups, tables)
         addQueue(to: &groups)
@@ -64,12 +65,12 @@ extension RenderPlan {
                 "append_dot_mydomain": "no",
                 "biff": "no",
                 "smtputf8_enable": "yes",
-                // The manifest is all there is: no routing inside local parts, no ~/.forward, no special names, and
+                // The manifest is all there is: no routing inside local parts, no other forward files and owners, and
                 // a domain does not speak for its subdomains.
                 "allow_percent_hack": "no",
                 "swap_bangpath": "no",
-                "forward_path": "",
-                "owner_request_special": "no",
+                "forward_path": system.localDelivery.forwardPath.value.joined(separator: ", "),
+                "owner_request_special": hasOwners ? "yes" : "no",
                 "parent_domain_matches_subdomains": "",
                 // HELO comes first, and paths stand in angle brackets (RFC 5321 §4.1.4, §4.1.2).
                 "smtpd_helo_required": "yes",
@@ -80,7 +81,7 @@ extension RenderPlan {
                 "smtpd_forbid_bare_newline_exclusions": "",
                 // The header of a message is its author's, whoever hands it in; 100 hops are allowed (RFC 5321 §6.3), and Postfix
                 // refuses at its limit; a name may begin with a dash.
-                "local_header_rewrite_clients": "",
+                "local_header_rewrite_clients": headerClients,
                 "hopcount_limit": "101",
                 "allow_min_user": "yes",
             ])
@@ -124,8 +125,8 @@ extension RenderPlan {
         let hasCommand = targets.contains { if case .command = $0.value { true } else { false } }
         return [
             Parameter("alias_maps", aliases), Parameter("alias_database", usesAliasSyntax ? aliases : ""),
-            // Not from a list in a file: whoever keeps it is not to run commands.
-            Parameter("allow_mail_to_files", hasFile ? "alias" : ""), Parameter("allow_mail_to_commands", hasCommand ? "alias" : ""),
+            Parameter("allow_mail_to_files", sources(system.localDelivery.files, isUsed: hasFile)),
+            Parameter("allow_mail_to_commands", sources(system.localDelivery.commands, isUsed: hasCommand)),
         ]
     }
 

@@ -9,6 +9,7 @@ extension RenderPlan {
     mutating func addNotes() {
         addNotesOnUsers()
         addNotesOnServer()
+        addNotesOnRewriting()
         if system.limits.mailboxSize.value > 0, system.users.contains(where: { format(of: $0) == .maildir }) {
             note(
                 "limits.mailbox_size", at: system.limits.mailboxSize.position,

@@ -15,6 +15,12 @@ struct Table {
         case certificates = "tls_certificates"
         case tlsPolicy = "tls_policy"
         case relayPassword = "sasl_passwd"
+        case canonical
+        case senderCanonical = "sender_canonical"
+        case recipientCanonical = "recipient_canonical"
+        case generic
+        case senderBCC = "sender_bcc"
+        case recipientBCC = "recipient_bcc"
     }
 
     enum Line {

@@ -196,6 +196,7 @@ final class House: @unchecked Sendable {
             let outcome =
                 switch report.outcome {
                 case .delivered(let reply, passesOnDSN: _): "delivered \(reply.summary)"
+                case .resubmitted(let new): "resubmitted \(new.message.id)"
                 case .deferred(let reply): "deferred \(reply.summary)"
                 case .failed(let reply): "failed \(reply.summary)"
                 }

@@ -27,6 +27,7 @@ struct LocalOutcomesTests {
     func outcomes(error: MailboxError, text: String) {
         switch error.outcome(for: .mbox) {
         case .delivered: Issue.record("not delivered")
+        case .resubmitted: Issue.record("no mailbox makes a message")
         case .deferred(let reply): #expect("deferred \(reply.summary)" == text)
         case .failed(let reply): #expect("failed \(reply.summary)" == text)
         }

@@ -30,7 +30,8 @@ func queued(_ text: String, number: Int = 0, notify: Notify = .unspecified, orig
 
 func place(_ target: RecipientTarget) -> DeliveryPlace {
     switch target {
-    case .mailbox: .mailboxes
+    case .mailbox, .file, .list: .mailboxes
+    case .command: .commands
     case .remote(let address): .nextHop(NextHop(host: .mailExchangers(of: address.domain)))
     }
 }
