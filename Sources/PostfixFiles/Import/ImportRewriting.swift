@@ -155,7 +155,7 @@ extension Importer {
             }
             if let always = system.rewriting.alwaysBCC, let fault = faults[always.position!.line] {
                 system.rewriting.alwaysBCC = nil
-                note(mainPath, settings["always_bcc"]?.line, "always_bcc", .unsupported, "left out: \(fault)")
+                note("always_bcc", .unsupported, "left out: \(fault)")
             }
         }
     }

@@ -131,7 +131,7 @@ def _():
             assert fields["Action"] == "failed" and len(letter.data) < 20_000, fields
         for name, (_, status, words) in cases.items():
             assert found[name][0] == status and words in found[name][2] and "why it failed" in found[name][2], found[name]
-        assert found["own"][0] == "5.2.1" and "mailbox closed today" in found["own"][2] and "5.2.1 mailbox" not in found["own"][1], found["own"]
+        assert found["own"][0] == "5.2.1" and found["own"][1] == "x-valija; 554 5.2.1 mailbox closed today", found["own"]
         assert found["signal"][0] == "5.3.0" and "signal 9" in found["signal"][2]
         assert found["chatty"][0] == "5.1.1"
 
