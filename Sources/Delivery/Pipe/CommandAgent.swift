@@ -73,7 +73,7 @@ package final class CommandAgent: DeliveryAgent {
             guard !ForwardingLoop.earlierDeliveries(of: request.content).contains(address) else { return .loop(address) }
             let run = CommandRun(
                 command: command, environment: environment(request, recipient, address, configuration.extensionDelimiter),
-                head: commandHead(message, original: recipient.original, delivered: address), content: request.content, limit: configuration.timeLimit,
+                head: commandHead(message, original: recipient.original, delivered: address), content: request.content, isBinary: request.body == .binary, limit: configuration.timeLimit,
                 isCancelled: isCancelled)
             return run.perform()
         }

@@ -18,6 +18,8 @@ struct CommandRun {
     /// What stands before the message.
     let head: [UInt8]
     let content: MessageContent
+    /// Lines end as they came, with anything between (RFC 3030).
+    let isBinary: Bool
     let limit: Duration
     let isCancelled: () -> Bool
 
@@ -122,7 +124,7 @@ struct CommandRun {
         for descriptor in [input, output] { _ = fcntl(descriptor, F_SETFL, O_NONBLOCK) }
         let deadline = ContinuousClock.now + limit
         var (input, said) = (input, [UInt8]())
-        var source = Source(head: head, content: content)
+        var source = Source(head: head, content: content, isBinary: isBinary)
         var status: Int32 = 0
         var (isOver, hasOutput) = (false, true)
         var readFlaw: String?
@@ -224,11 +226,13 @@ struct CommandRun {
     private struct Source {
         private var pending: ArraySlice<UInt8>
         private let content: MessageContent
+        private let isBinary: Bool
         private var file: ContentFile?
         private var offset = 0
         private var lines = LineEnds()
 
-        init(head: [UInt8], content: MessageContent) {
+        init(head: [UInt8], content: MessageContent, isBinary: Bool) {
+            self.isBinary = isBinary
             pending = head[...]
             self.content = content
         }
@@ -260,6 +264,10 @@ struct CommandRun {
                 bytes = try file!.read(at: offset)
             }
             offset += bytes.readableBytes
+            if isBinary {
+                pending = Array(bytes.readableBytesView)[...]
+                return true
+            }
             let isLast = offset >= content.size
             var converter = lines
             let text = bytes.withUnsafeReadableBytes { input in
