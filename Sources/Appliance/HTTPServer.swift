@@ -62,7 +62,12 @@ final class HTTPServer: Sendable {
 
     static func bind(_ endpoint: Endpoint, group: any EventLoopGroup, routes: @escaping HTTPRoutes) async throws -> HTTPServer {
         let address = try SocketAddress(ipAddress: endpoint.address.description, port: Int(endpoint.port))
-        return HTTPServer(channel: try await bootstrap(group, routes).bind(to: address).get())
+        var bootstrap = bootstrap(group, routes)
+        // As the mail listeners: `[::]` is every IPv6 address and no IPv4 address.
+        if endpoint.address.isV6 {
+            bootstrap = bootstrap.serverChannelOption(ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only), value: 1)
+        }
+        return HTTPServer(channel: try await bootstrap.bind(to: address).get())
     }
 
     /// Only its owner may connect: mode 0600, which the process's umask of 077 sees to from the first moment.

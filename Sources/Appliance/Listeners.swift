@@ -260,11 +260,10 @@ actor Listeners {
 }
 
 extension Endpoint {
-    /// Of two different addresses with one port: one is the address that means every one.
+    /// Of two different addresses with one port: one is the address that means every one of its family.
     func overlaps(_ other: Endpoint) -> Bool {
-        guard self != other, port == other.port else { return false }
+        guard self != other, port == other.port, address.isV6 == other.address.isV6 else { return false }
         let isAny = { (address: IPAddress) in address.bytes.allSatisfy { $0 == 0 } }
-        // `::` takes IPv4 too where the system says so (net.ipv6.bindv6only).
         return isAny(address) || isAny(other.address)
     }
 }

@@ -53,7 +53,7 @@ package final class Listener: Sendable {
         var bound = try SocketAddress(ipAddress: endpoint.address.description, port: Int(endpoint.port))
         if !sharing {
             // First alone: with SO_REUSEPORT, another appliance of this user at the same port would go unnoticed.
-            let probe = try await bootstrap(group.next()).bind(to: bound).get()
+            let probe = try await bootstrap(group.next(), isV6: endpoint.address.isV6).bind(to: bound).get()
             bound = probe.localAddress ?? bound
             try await probe.close()
         }
@@ -61,7 +61,7 @@ package final class Listener: Sendable {
         do {
             for loop in group.makeIterator() {
                 sockets.append(
-                    try await serve(service, configuration, purpose, on: loop) { [bound] bootstrap in
+                    try await serve(service, configuration, purpose, on: loop, isV6: endpoint.address.isV6) { [bound] bootstrap in
                         bootstrap.serverChannelOption(.socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)), value: 1).bind(to: bound)
                     })
             }
@@ -84,20 +84,23 @@ package final class Listener: Sendable {
         return Listener(sockets: [socket])
     }
 
-    private static func bootstrap(_ loop: any EventLoop) -> ServerBootstrap {
-        ServerBootstrap(group: loop)
+    private static func bootstrap(_ loop: any EventLoop, isV6: Bool) -> ServerBootstrap {
+        let bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.autoRead, value: false)
+        // `[::]` is every IPv6 address, and no IPv4 address beside: else 0.0.0.0 and [::] could not have the same port (ipv6(7)).
+        guard isV6 else { return bootstrap }
+        return bootstrap.serverChannelOption(ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only), value: 1)
     }
 
     private static func serve(
         _ service: SMTPService, _ configuration: SMTPService.Configuration, _ purpose: Purpose, on loop: any EventLoop,
-        _ bind: (ServerBootstrap) -> EventLoopFuture<any Channel>
+        isV6: Bool = false, _ bind: (ServerBootstrap) -> EventLoopFuture<any Channel>
     ) async throws -> Socket {
         let roster = try await loop.submit { NIOLoopBound(Roster(configuration, purpose), eventLoop: loop) }.get()
         let channel = try await bind(
-            bootstrap(loop).childChannelInitializer { channel in
+            bootstrap(loop, isV6: isV6).childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     // Here rather than as child options, each of which would take a future of its own.
                     if let options = channel.syncOptions {

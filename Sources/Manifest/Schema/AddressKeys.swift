@@ -139,7 +139,7 @@ enum AliasKeys {
 enum ListenKeys {
     static let smtp = Key(
         "smtp", .endpoints, default: "[\"0.0.0.0:25\", \"[::]:25\"]", example: "[\"0.0.0.0:25\"]", postfix: "master.cf: smtp inet",
-        "Mail from other servers and from clients in `networks`.")
+        "Mail from other servers and from clients in `networks`; `0.0.0.0` is every IPv4 address, `[::]` every IPv6 address.")
     static let health = Key(
         "health", .endpoints, default: "[\"0.0.0.0:8080\"]", example: "[\"127.0.0.1:8080\"]", "`/livez`, `/readyz` and `/metrics` over HTTP.")
 
