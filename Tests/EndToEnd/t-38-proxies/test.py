@@ -108,7 +108,7 @@ def _():
         with open_at(plain.port, b"PROXY TCP4 192.0.2.7 192.0.2.25 40000 25\r\n") as client:
             assert not client.reply().startswith("250")
         done = run("swaks", "--server", "127.0.0.1", "--port", port, "--from", "sender@example.net", "--to", "alice@example.org", "--proxy-version", "2",
-                   "--proxy-family", "TCP4", "--proxy-source", "203.0.113.77", "--proxy-source-port", "4711", "--proxy-dest", "192.0.2.25",
+                   "--proxy-family", "AF_INET", "--proxy-protocol", "STREAM", "--proxy-source", "203.0.113.77", "--proxy-source-port", "4711", "--proxy-dest", "192.0.2.25",
                    "--proxy-dest-port", "25")
         assert done.returncode == 0, done.out
         [letter] = server.wait_mail("alice", 1)

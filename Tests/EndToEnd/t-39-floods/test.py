@@ -166,7 +166,7 @@ def ask_relay(dialogue):
 def _():
     with Container(1) as container:
         wrapper = ["sh", "-c", f'ip netns exec {container.name} "$0" "$@"; exit $?']
-        for networks, may_relay in ((["172.16.0.0/12", "fd00::/8"], False), (["172.16.0.0/12", "fd00::/8", container.gateway, container.gateway6], True)):
+        for networks, may_relay in ((["172.16.0.0/12", "fd00::/8"], False), (["172.16.0.0/12", "fd00::/8", container.gateway, container.gateway6, "172.30.39.2", "fd00:39::2"], True)):
             with Server(wrapper=wrapper, networks=networks, smtpd={"lookup_names": False},
                         listen={"smtp": ["0.0.0.0:25", "[::]:25"], "health": ["127.0.0.1:8080"]}) as server:
                 for target in (("172.30.39.2", 25), ("fd00:39::2", 25)):
