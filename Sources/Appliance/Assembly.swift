@@ -99,7 +99,8 @@ package struct Assembly {
         let mailboxes = LocalAgent(configuration: first.mailboxes, spool: spool, threads: threads)
         let nextHops = SMTPAgent(configuration: first.nextHops, resolver: resolver, group: group, threadPool: threads)
         let scheduler = DeliveryScheduler(
-            spool: spool, mailboxes: mailboxes, commands: commands, nextHops: nextHops, configuration: first.queue, log: log, loop: group.next(), now: Timestamp.now)
+            spool: spool, mailboxes: mailboxes, commands: commands, nextHops: nextHops, configuration: first.queue, log: log,
+            loop: group.next(), now: Timestamp.now, chance: { .random(in: 0..<1) })
         let smtp = SMTPService(queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage, resolver: resolver)
         let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: file, started: started)
         let listeners = Listeners(service: smtp, healthRoutes: health.routes, group: group, log: log)

@@ -72,7 +72,7 @@ struct Side: Sendable {
     var values: [Value] { serverValues + smtpdValues + rewritingValues + domainValues + userValues }
 
     private var serverValues: [Value] {
-        let (limits, queue, relayhost) = (system.limits, system.queue, system.relayhost?.value)
+        let (limits, queue, reports, relayhost) = (system.limits, system.queue, system.reports, system.relayhost?.value)
         return [
             Value("hostname", "\(system.hostname.value)"), Value("origin", "\(system.origin.value)"),
             Value("address_extension", system.addressExtension.value.map { "\($0)" }),
@@ -92,6 +92,11 @@ struct Side: Sendable {
             Value("queue.directory", queue.directory.value), Value("queue.retry.minimum", time(queue.retryMinimum.value)),
             Value("queue.retry.maximum", time(queue.retryMaximum.value)), Value("queue.lifetime", time(queue.lifetime.value)),
             Value("queue.bounce_lifetime", time(queue.bounceLifetime.value)), Value("queue.minimum_free", size(queue.minimumFree.value)),
+            Value("reports.delay_warning", reports.delayWarning.map { time($0.value) }), Value("reports.returned_size", size(reports.returnedSize.value)),
+            Value("reports.bounce_notice", reports.bounceNotice.map { $0.value.word }),
+            Value("reports.double_bounce_notice", reports.doubleBounceNotice.map { $0.value.word }),
+            Value("reports.delay_notice", reports.delayNotice.map { $0.value.word }),
+            Value("reports.verp_delimiters", reports.verpDelimiters.value.delimiters),
             Value("logging.level", system.logging.level.value.rawValue), Value("logging.format", system.logging.format.value.rawValue),
         ]
     }

@@ -4,7 +4,7 @@
 //     GET  /queue?format=mailq|json|postqueue|recipients    the whole queue, streamed
 //     GET  /queue/ID?format=mailq|json|envelope  one message: its entry, with mailq also an empty line and its content
 //     GET  /queue/ID/content                     its octets
-//     POST /queue/VERB?id=ID,ID,…                flush, hold, release, requeue or delete these: a line for each, `changed ID`,
+//     POST /queue/VERB?id=ID,ID,…                flush, hold, release, requeue, expire or delete these: a line for each, `changed ID`,
 //                                                `unchanged ID` or `missing ID`, then `done NUMBER`
 //     POST /queue/VERB?queue=NAME,…&site=DOMAIN  all of these queues, or with a recipient in that domain: `done NUMBER`
 

@@ -15,6 +15,7 @@ func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliverySched
         schedule: RetrySchedule(
             minimum: system.queue.retryMinimum.value, maximum: system.queue.retryMaximum.value, lifetime: system.queue.lifetime.value,
             bounceLifetime: system.queue.bounceLifetime.value),
+        reports: reportPolicy(system.reports, origin: origin),
         place: { target in
             switch target {
             case .mailbox, .file, .list: .mailboxes
@@ -23,6 +24,23 @@ func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliverySched
             }
         },
         route: { address in router.destinations(of: address).map { RecipientTarget($0, origin: origin, original: address) } })
+}
+
+private func reportPolicy(_ reports: MailSystem.Reports, origin: Domain) -> ReportPolicy {
+    func address(_ target: Located<MailSystem.Target>?) -> Address? {
+        switch target?.value {
+        case .name(let name): Address(localPart: name, domain: origin)
+        case .address(let address): address
+        case .file, .command, .include, nil: nil
+        }
+    }
+    var policy = ReportPolicy()
+    policy.returnedSize = reports.returnedSize.value
+    policy.delayWarning = reports.delayWarning?.value
+    policy.bounceNotice = address(reports.bounceNotice)
+    policy.doubleBounceNotice = address(reports.doubleBounceNotice)
+    policy.delayNotice = address(reports.delayNotice)
+    return policy
 }
 
 func mailboxConfiguration(_ system: MailSystem, _ router: Router) -> LocalAgent.Configuration {

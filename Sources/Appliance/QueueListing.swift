@@ -66,11 +66,8 @@ struct QueueListing {
     /// Queue id with `*` while it is being delivered and `!` on hold, size, arrival, sender; then each recipient, under the reason
     /// of its last failure.
     private static func text(_ message: StoredMessage) -> String {
-        let mark = switch message.queue {
-        case .active: "*"
-        case .hold: "!"
-        case .incoming, .deferred: ""
-        }
+        // postqueue(1): `#` is set beside the others.
+        let mark = (message.queue == .active ? "*" : message.queue == .hold ? "!" : "") + (message.isForcedToExpire ? "#" : "")
         var text = "\(padded("\(message.id)\(mark)", to: 17)) \(padded("\(message.size)", to: 8, right: true)) \(message.received.asctime.dropLast(5)) "
         text += "\(sender(message))\n"
         var lastReason: String?
@@ -93,7 +90,7 @@ struct QueueListing {
         line.field("queue_id", message.id.description)
         line.field("arrival_time", Int(message.received.seconds))
         line.field("message_size", message.size)
-        line.field("forced_expire", false)
+        line.field("forced_expire", message.isForcedToExpire)
         line.field("sender", sender(message))
         line.beginArray("recipients")
         for stored in message.recipients where stored.state == .pending {

@@ -44,6 +44,7 @@ func smtpConfiguration(_ system: MailSystem, _ router: Router, standIns: Set<IPA
     var session = ServerSession.Configuration(
         hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
         recipientLimit: system.limits.recipientsPerMessage.value)
+    session.verp = system.reports.verpDelimiters.value
     session.messageLimit = system.limits.messagesPerConnection?.value
     session.offersEXPN = system.smtpd.expn.value
     let flushable = system.flushableDomains

@@ -12,6 +12,8 @@ package struct Envelope: Hashable, Sendable {
     package var returnContent: ReturnContent?
     /// ENVID, decoded from xtext.
     package var envelopeID: String?
+    /// Each recipient gets the message from an address of the sender's that names the recipient.
+    package var verp: VERP?
 
     package init(
         sender: Address?, recipients: [EnvelopeRecipient] = [], body: BodyType = .sevenBit, isInternationalized: Bool = false,
@@ -61,6 +63,12 @@ package struct Notify: OptionSet, Hashable, Sendable {
         if contains(.never) { return other }
         let stated: (Notify) -> Notify = { $0.isEmpty ? [.failure, .delay] : $0 }
         return stated(self).union(stated(other))
+    }
+
+    /// What is left of it where success is reported already; not the silence that says: failures.
+    package var withoutSuccess: Notify {
+        let rest = subtracting(.success)
+        return rest.isEmpty ? .never : rest
     }
 
     package var wantsFailure: Bool { isEmpty || contains(.failure) }

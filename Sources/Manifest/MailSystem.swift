@@ -54,6 +54,7 @@ package struct MailSystem: Sendable {
     package var localDelivery: LocalDelivery
     package var listen: Listen
     package var queue: Queue
+    package var reports = Reports()
     package var logging: Logging
     package var smtpd = SMTPD()
     /// What must be true of this manifest, in its order.
@@ -270,6 +271,18 @@ package struct MailSystem: Sendable {
         package var bounceLifetime: Located<Duration>
         /// Octets that stay free on the spool's file system, else new mail gets 452 4.3.1.
         package var minimumFree: Located<Int>
+    }
+
+    /// What is reported to senders and to the postmaster.
+    package struct Reports: Sendable {
+        /// Nil: never.
+        package var delayWarning: Located<Duration>?
+        package var returnedSize = Located(50_000)
+        /// Nil: nobody.
+        package var bounceNotice: Located<Target>?
+        package var doubleBounceNotice: Located<Target>?
+        package var delayNotice: Located<Target>?
+        package var verpDelimiters = Located(VERP.usual)
     }
 
     package struct Logging: Sendable {

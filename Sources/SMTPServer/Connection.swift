@@ -70,6 +70,7 @@ final class Connection: ChannelDuplexHandler {
         opener = client.address
         configuration = roster.configuration
         session = ServerSession(configuration: roster.adapt(configuration.session))
+        session.mayUseVERP = configuration.policy.mayRelay(client)
     }
 
     // MARK: The channel
@@ -321,11 +322,17 @@ final class Connection: ChannelDuplexHandler {
             open.sink?.abandon()
             return answer(reply)
         }
-        var recipients = queuedRecipients(open, envelope)
+        var (recipients, expanded) = queuedRecipients(open, envelope)
         if let rewriting = open.configuration.rewriting {
             recipients += rewriting.copies(sender: open.sender, recipients: recipients, addresses: envelope.recipients)
         }
-        let message = IncomingMessage(id: id, envelope: envelope, recipients: recipients, received: open.received, content: content)
+        let expansions = expanded.enumerated().map { index, alias in
+            QueuedRecipient(
+                number: recipients.count + index, original: alias.address, target: .remote(alias.address), notify: alias.notify,
+                originalRecipient: alias.originalRecipient)
+        }
+        let message = IncomingMessage(
+            id: id, envelope: envelope, recipients: recipients, received: open.received, content: content, expansions: expansions)
         let pending = NIOLoopBound((self, open), eventLoop: loop)
         let (size, queue) = (content.size, service.queue)
         // After all connections that have something to read: what they bring goes into one transaction.
@@ -371,13 +378,21 @@ final class Connection: ChannelDuplexHandler {
     }
 
     /// Each destination once, however many recipients lead to it, with the reports that any of them asks for.
-    private func queuedRecipients(_ open: Transaction, _ envelope: Envelope) -> [QueuedRecipient] {
+    ///
+    /// RFC 3461 §5.2.7: whoever asks to hear of success at an alias that leads to several hears that it was expanded, and not
+    /// of each that it leads to; all other reports are theirs.
+    private func queuedRecipients(_ open: Transaction, _ envelope: Envelope) -> (recipients: [QueuedRecipient], expanded: [EnvelopeRecipient]) {
         if envelope.recipients.count == 1, open.destinations[0].count == 1 {
-            return [queued(0, envelope.recipients[0], open.destinations[0][0], copies: 1, open)]
+            return ([queued(0, envelope.recipients[0], open.destinations[0][0], copies: 1, open)], [])
         }
+        var expanded: [EnvelopeRecipient] = []
         var numbers: [Destination: Int] = [:]
         var copies: [(recipient: EnvelopeRecipient, destination: Destination, count: Int)] = []
-        for (recipient, destinations) in zip(envelope.recipients, open.destinations) {
+        for (var recipient, destinations) in zip(envelope.recipients, open.destinations) {
+            if destinations.count > 1, recipient.notify.contains(.success) {
+                expanded.append(recipient)
+                recipient.notify = recipient.notify.withoutSuccess
+            }
             for destination in destinations {
                 if let number = numbers[destination] {
                     copies[number].recipient.notify = copies[number].recipient.notify.combined(with: recipient.notify)
@@ -387,7 +402,7 @@ final class Connection: ChannelDuplexHandler {
                 }
             }
         }
-        return copies.enumerated().map { queued($0, $1.recipient, $1.destination, copies: $1.count, open) }
+        return (copies.enumerated().map { queued($0, $1.recipient, $1.destination, copies: $1.count, open) }, expanded)
     }
 
     private func queued(

@@ -18,6 +18,7 @@ package enum Event: String, CaseIterable, Sendable {
     case bounceDropped = "bounce.dropped"
     case queueChanged = "queue.changed"
     case queueFailed = "queue.failed"
+    case clockSetBack = "clock.set_back"
     case manifestLoaded = "manifest.loaded"
     case manifestRefused = "manifest.refused"
     case networksDoubted = "networks.doubted"
@@ -34,7 +35,7 @@ package enum Event: String, CaseIterable, Sendable {
     package var level: Level {
         switch self {
         case .sessionOpened, .messageRemoved: .debug
-        case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped, .networksDoubted: .warning
+        case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped, .networksDoubted, .clockSetBack: .warning
         case .queueFailed, .manifestRefused, .listenerFailed, .serviceFailed: .error
         default: .info
         }
@@ -51,11 +52,12 @@ package enum Event: String, CaseIterable, Sendable {
         case .deliverySent: "A recipient's copy was delivered or passed on."
         case .deliveryDeferred: "An attempt failed for now; it will be repeated."
         case .deliveryBounced: "A recipient failed for good; the sender gets a report."
-        case .deliveryExpired: "A recipient was given up after queue.lifetime."
+        case .deliveryExpired: "A recipient was given up after queue.lifetime, or by an administrator."
         case .bounceQueued: "A delivery report was queued to the sender."
         case .bounceDropped: "A report could not be delivered and was dropped."
-        case .queueChanged: "An administrator flushed, held, released, requeued or deleted queued mail."
+        case .queueChanged: "An administrator flushed, held, released, requeued, expired or deleted queued mail."
         case .queueFailed: "The spool could not do what was asked of it."
+        case .clockSetBack: "The system's clock was set back; mail that waits is tried by the new time."
         case .manifestLoaded: "A manifest was read and is in force."
         case .manifestRefused: "A manifest was refused; what was in force stays so."
         case .networksDoubted: "`networks` covers an address that stands for many clients; it is not trusted."

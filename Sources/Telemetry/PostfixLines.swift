@@ -186,7 +186,7 @@ struct PostfixLines {
     private func queueChanged(_ fields: Fields, _ page: inout Page) {
         let deed = fields.message ?? ""
         if let id = fields.queueID { return page.line("postsuper", "\(id): \(deed)") }
-        let sum = deed == "removed" ? "Deleted" : deed.prefix(1).uppercased() + deed.dropFirst()
+        let sum = deed == "removed" ? "Deleted" : deed == "expired" ? "Force-expired" : deed.prefix(1).uppercased() + deed.dropFirst()
         page.line("postsuper", "\(sum): \(fields.count ?? 0) message\(fields.count == 1 ? "" : "s")")
     }
 

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import MailQueue
+import MailSyntax
 import Manifest
 
 struct Queue: ParsableCommand {
@@ -11,7 +12,7 @@ struct Queue: ParsableCommand {
             Exit 0: done; 1: there is no such message, or the appliance could not do it; 64: the command line is wrong; 75: no \
             appliance answers; 77: this user may not ask it; 78: the manifest is not valid.
             """,
-        subcommands: [List.self, Show.self, Flush.self, Hold.self, Release.self, Requeue.self, Delete.self])
+        subcommands: [List.self, Show.self, Flush.self, Hold.self, Release.self, Requeue.self, Expire.self, Delete.self, Verify.self, Repair.self])
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists the queued messages, oldest first.")
@@ -36,12 +37,20 @@ struct Queue: ParsableCommand {
 
     struct Flush: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Tries deferred mail now: some messages, or all.", discussion: "Prints how many. Mail on hold stays there.")
+            abstract: "Tries deferred mail now: some messages, those for one domain, or all.", discussion: "Prints how many. Mail on hold stays there.")
         @OptionGroup var location: ManifestOption
         @Argument(help: "Queue ids; without one all messages.") var ids: [String] = []
+        @Option(name: .customLong("to"), help: ArgumentHelp("Those with a recipient in this domain.", valueName: "domain")) var domain: String?
         @Flag(help: "The number in a JSON object.") var json = false
 
-        func run() throws { try change(location, .flush, ids.isEmpty ? ["ALL"] : ids, named: "flushed", json) }
+        func validate() throws {
+            guard domain == nil || ids.isEmpty else { throw ValidationError("name messages, or a domain with --to, not both") }
+            guard domain.map({ Domain($0)?.isASCII == true }) ?? true else { throw ValidationError("\(domain!) is not a domain") }
+        }
+
+        func run() throws {
+            try change(location, .flush, ids.isEmpty ? ["ALL"] : ids, named: "flushed", json, site: domain.flatMap { Domain($0) })
+        }
     }
 
     struct Hold: ParsableCommand {
@@ -74,6 +83,16 @@ struct Queue: ParsableCommand {
         func run() throws { try change(location, .requeue, messages.ids, named: "requeued", messages.json) }
     }
 
+    struct Expire: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Gives messages up now: their senders get the report that would come at the end of queue.lifetime.",
+            discussion: "Mail on hold too. What an attempt that is under way delivers is delivered; the rest is given up when it is over.")
+        @OptionGroup var location: ManifestOption
+        @OptionGroup var messages: Messages
+
+        func run() throws { try change(location, .expire, messages.ids, named: "expired", messages.json) }
+    }
+
     struct Delete: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Deletes messages without a report to their senders.")
         @OptionGroup var location: ManifestOption
@@ -95,9 +114,11 @@ private func inQueue(_ location: ManifestOption, _ work: (String) throws -> Exit
 }
 
 /// Tells of messages that are not there, and how many were changed.
-private func change(_ location: ManifestOption, _ verb: QueueVerb, _ ids: [String], named name: String, _ json: Bool) throws {
+private func change(
+    _ location: ManifestOption, _ verb: QueueVerb, _ ids: [String], named name: String, _ json: Bool, site: Domain? = nil
+) throws {
     try inQueue(location) { directory in
-        let answer = try ids == ["ALL"] ? changeQueue(directory, verb, "") : changeQueue(directory, verb, ids: ids.map(queueID))
+        let answer = try ids == ["ALL"] ? changeQueue(directory, verb, site.map { "site=\($0.key)" } ?? "") : changeQueue(directory, verb, ids: ids.map(queueID))
         for id in answer.missing { complain("valija queue: no message \(id) in the queue") }
         if answer.missing.isEmpty || answer.count > 0 {
             let count = answer.count

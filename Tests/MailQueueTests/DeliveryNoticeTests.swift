@@ -9,13 +9,14 @@ import Testing
 struct DeliveryNoticeTests {
     private func notice(
         _ recipients: [StoredRecipient], from sender: String = "sender@example.org", body: String = "Subject: x\r\nTo: a\r\n\r\nHello\r\n", isWhole: Bool = true,
-        flags: StoredMessage.Flags = [], envelopeID: String? = nil, hostname: String = "mail.example.org"
+        kind: DeliveryNotice.Kind = .outcome, flags: StoredMessage.Flags = [], envelopeID: String? = nil, hostname: String = "mail.example.org"
     ) -> (envelope: Envelope, text: String) {
         let message = StoredMessage(
             id: QueueID(rawValue: 0xABC), sender: Address(sender)!, received: epoch, size: body.utf8.count, flags: flags, envelopeID: envelopeID, due: epoch, attempts: 1,
             isLeased: true, recipients: recipients)
         let composed = DeliveryNotice(
-            message: message, recipients: recipients, hostname: Domain(hostname)!, origin: Domain("example.org")!, id: QueueID(rawValue: 0xDEF), now: epoch + .seconds(60),
+            kind: kind, to: Address(sender)!, message: message, recipients: recipients, hostname: Domain(hostname)!, origin: Domain("example.org")!,
+            id: QueueID(rawValue: 0xDEF), now: epoch + .seconds(60), retriedUntil: epoch + .seconds(432_000), largestReturned: 50_000,
             original: DeliveryNotice.Original(bytes: ByteBuffer(string: body), isWhole: isWhole)
         ).compose()
         return (composed.envelope, String(buffer: composed.content))

@@ -19,7 +19,9 @@ final class Post: Sendable {
     let log: EventLog
     let loop = NIOAsyncTestingEventLoop()
 
-    init(_ path: String, mailboxes: FakeAgent = FakeAgent(), nextHops: FakeAgent = FakeAgent(), limits: ActiveQueue.Limits = ActiveQueue.Limits(), routes: [String: [String]] = [:]) throws {
+    init(_ path: String, mailboxes: FakeAgent = FakeAgent(), nextHops: FakeAgent = FakeAgent(), limits: ActiveQueue.Limits = ActiveQueue.Limits(), routes: [String: [String]] = [:],
+        reports: ReportPolicy = ReportPolicy()
+    ) throws {
         var limits = limits
         limits.gathering = .zero  // the loop of these tests moves its clock only when told
         _ = FaultyDisk.shared
@@ -30,6 +32,7 @@ final class Post: Sendable {
         let configuration = DeliveryScheduler.Configuration(
             hostname: Domain("mail.example.org")!, origin: Domain("example.org")!,
             schedule: RetrySchedule(minimum: .seconds(300), maximum: .seconds(14_400), lifetime: .seconds(432_000), bounceLifetime: .seconds(86_400)),
+            reports: reports,
             place: { place($0) }, route: { address in (routes[address.description] ?? [address.description]).map { queued($0).target } })
         scheduler = DeliveryScheduler(
             spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: configuration, limits: limits, log: log, loop: loop, now: { clock.now })
@@ -38,9 +41,9 @@ final class Post: Sendable {
     /// Runs `body` with a post that is started before and stopped after.
     static func open<Result>(
         _ path: String, mailboxes: FakeAgent = FakeAgent(), nextHops: FakeAgent = FakeAgent(), limits: ActiveQueue.Limits = ActiveQueue.Limits(),
-        routes: [String: [String]] = [:], after wait: Duration = .zero, _ body: (Post) async throws -> Result
+        routes: [String: [String]] = [:], reports: ReportPolicy = ReportPolicy(), after wait: Duration = .zero, _ body: (Post) async throws -> Result
     ) async throws -> Result {
-        let post = try Post(path, mailboxes: mailboxes, nextHops: nextHops, limits: limits, routes: routes)
+        let post = try Post(path, mailboxes: mailboxes, nextHops: nextHops, limits: limits, routes: routes, reports: reports)
         post.clock.move(by: wait)
         post.scheduler.start()
         do {

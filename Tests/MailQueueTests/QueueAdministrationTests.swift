@@ -178,6 +178,7 @@ struct QueueAdministrationTests {
             c = sqlite3.connect(sys.argv[1])
             c.executescript('''
                 DROP INDEX message_due;
+                ALTER TABLE message DROP COLUMN verp;
                 ALTER TABLE message DROP COLUMN held;
                 ALTER TABLE recipient DROP COLUMN answers;
                 ALTER TABLE recipient DROP COLUMN copies;

@@ -13,6 +13,14 @@ struct RetryScheduleTests {
         #expect(schedule.nextAttempt(after: attempts, received: epoch, now: epoch, isBounce: false) == epoch + .seconds(seconds))
     }
 
+    @Test("chance makes a delay up to a tenth longer, and never later than the end", arguments: [(0.0, 300.0), (0.5, 315.0), (0.999_999, 330.0)])
+    func chance(chance: Double, seconds: Double) {
+        let due = schedule.nextAttempt(after: 1, received: epoch, now: epoch, isBounce: false, chance: chance)!
+        #expect(abs(Double((due - epoch).inMicroseconds) / 1e6 - seconds) < 0.001)
+        #expect(schedule.nextAttempt(after: 9, received: epoch, now: epoch + .seconds(431_999), isBounce: false, chance: chance) == epoch + .seconds(432_000))
+        #expect(due < epoch + schedule.longestDelay)
+    }
+
     @Test("the last attempt is at the end of the lifetime, and none comes after", arguments: [
         // now, next, both in seconds after arrival; is it a bounce
         (431_999, 432_000, false), (425_000, 432_000, false), (417_600, 432_000, false), (417_599, 431_999, false), (432_000, nil, false),

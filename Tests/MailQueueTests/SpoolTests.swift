@@ -401,6 +401,20 @@ struct SpoolTests {
         }
     }
 
+    @Test("a spool of version 2 is brought up to date, with its mail; the next start finds nothing to do")
+    func migration() async throws {
+        let id = try await withSpool(path) { spool in
+            let id = spool.nextID(now: epoch)
+            try await spool.put(incoming(id, to: ["alice@example.org", "bob@b.example"]))
+            return id
+        }
+        edit(path, "ALTER TABLE message DROP COLUMN verp; PRAGMA user_version=2")
+        for _ in 0..<2 {
+            let message = try await withSpool(path) { try await $0.allMessages() }
+            #expect(message.map(\.id) == [id] && message[0].recipients.count == 2 && message[0].verp == nil)
+        }
+    }
+
     private func nextDue(_ spool: Spool) async throws -> Timestamp? { try await spool.perform { try $0.nextDue() } }
 
     private struct Unexpected: Error {}

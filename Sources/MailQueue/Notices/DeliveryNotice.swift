@@ -13,21 +13,45 @@ struct DeliveryNotice {
         let isWhole: Bool
     }
 
+    enum Kind: Sendable {
+        /// To the sender: what failed, or was delivered where it asked to hear so.
+        case outcome
+        /// To the sender: what waits, and is tried on.
+        case delay
+        /// To the postmaster: copies of the two above, and a report that its sender cannot get.
+        case copy, delayCopy, doubleBounce
+
+        var isForPostmaster: Bool { self != .outcome && self != .delay }
+    }
+
+    let kind: Kind
+    let to: Address
     let message: StoredMessage
-    /// Those that the report speaks of; none is pending.
+    /// Those that the report speaks of.
     let recipients: [StoredRecipient]
     let hostname: Domain
     /// The domain of the report's author.
     let origin: Domain
     let id: QueueID
     let now: Timestamp
+    /// When what waits is given up.
+    let retriedUntil: Timestamp
+    /// A failed message of up to this many octets is returned whole, a larger one by its header (Postfix: bounce_size_limit).
+    let largestReturned: Int
     let original: Original
     /// The report itself needs SMTPUTF8: an address in it is not ASCII, or it returns a header that is not and that came so.
     private let isGlobal: Bool
     /// RFC 6533 §4.2: the header of a message that came with SMTPUTF8 holds UTF-8.
     private let returnsGlobal: Bool
 
-    init(message: StoredMessage, recipients: [StoredRecipient], hostname: Domain, origin: Domain, id: QueueID, now: Timestamp, original: Original) {
+    init(
+        kind: Kind, to: Address, message: StoredMessage, recipients: [StoredRecipient], hostname: Domain, origin: Domain, id: QueueID, now: Timestamp,
+        retriedUntil: Timestamp, largestReturned: Int, original: Original
+    ) {
+        self.kind = kind
+        self.to = to
+        self.retriedUntil = retriedUntil
+        self.largestReturned = largestReturned
         self.message = message
         self.recipients = recipients
         self.hostname = hostname
@@ -37,15 +61,13 @@ struct DeliveryNotice {
         self.original = original
         let header = original.bytes.readableBytesView
         returnsGlobal = message.flags.contains(.internationalized) && !isASCII(header.prefix(headerLength(header)))
-        let isAddressASCII = (message.sender?.isASCII ?? true) && recipients.allSatisfy { stored in
+        let isAddressASCII = to.isASCII && recipients.allSatisfy { stored in
             let recipient = stored.recipient
             return recipient.target.address.isASCII && recipient.original.isASCII && isASCII((recipient.originalRecipient ?? "").utf8)
         }
         isGlobal = returnsGlobal || !isAddressASCII || !hostname.isASCII || !origin.isASCII
     }
 
-    /// A failed message of up to this many octets is returned whole, a larger one by its header (Postfix: bounce_size_limit).
-    static let largestReturned = 50_000
     /// RFC 5322 §2.1.1 allows 998 octets a line.
     fileprivate static let longestLine = 900
     /// How many characters of what a peer said are shown.
@@ -79,6 +101,25 @@ struct DeliveryNotice {
 
     var hasFailures: Bool { recipients.contains { $0.state == .failed } }
 
+    /// What it is, in Postfix's words for the log.
+    var words: String {
+        switch kind {
+        case .outcome: "sender \(hasFailures ? "non-delivery" : "delivery status") notification"
+        case .delay: "sender delay notification"
+        case .copy, .doubleBounce: "postmaster non-delivery notification"
+        case .delayCopy: "postmaster delay notification"
+        }
+    }
+
+    private var subject: String {
+        switch kind {
+        case .outcome: hasFailures ? "Undelivered Mail Returned to Sender" : "Successful Mail Delivery Report"
+        case .delay: "Delayed Mail (still being retried)"
+        case .copy, .doubleBounce: "Postmaster Copy: Undelivered Mail"
+        case .delayCopy: "Postmaster Warning: Delayed Mail"
+        }
+    }
+
     private func write(_ lines: [String], to out: inout ByteBuffer) {
         for line in lines {
             out.writeString(line)
@@ -93,8 +134,8 @@ struct DeliveryNotice {
             "Received: by \(hostname) (Valija) id \(id); \(now.rfc5322)",
             "Date: \(now.rfc5322)",
             "From: Mail Delivery System <MAILER-DAEMON@\(origin)>",
-            "To: \(message.sender.map { "\($0)" } ?? "")",
-            "Subject: \(hasFailures ? "Undelivered Mail Returned to Sender" : "Successful Mail Delivery Report")",
+            "To: \(to)",
+            "Subject: \(subject)",
             "Message-ID: \(messageID)",
             "Auto-Submitted: auto-replied",  // RFC 3834 §5: nobody answers this by itself
             "MIME-Version: 1.0",
@@ -108,24 +149,42 @@ struct DeliveryNotice {
     /// The part for people.
     private func explanation() -> [String] {
         var lines = ["This is the mail system at host \(hostname).", ""]
-        if hasFailures {
-            lines += [
-                "Your message could not be delivered to one or more recipients.",
-                "The reason for each stands below; \(returnsWhole ? "your message" : "the header of your message") is attached.", "",
-            ]
-        } else {
-            lines += ["Your message was delivered to the recipients below, as you asked to be told.", ""]
-        }
+        lines += introduction + [""]
         for recipient in recipients {
             let outcome =
                 switch recipient.state {
                 case .failed: recipient.reply.map { $0.summary } ?? "no reason was given"
                 case .relayed: "passed on to \(recipient.relay ?? "the next mail server"), which does not report delivery"
-                case .delivered, .pending: "delivered"
+                case .delivered: "delivered"
+                case .expanded: "an alias; the message was sent on to the addresses behind it"
+                case .pending: recipient.reply.map { $0.summary } ?? "it was not tried yet"
                 }
             lines += folded("<\(recipient.recipient.target.address)>: \(singleLine(outcome))", width: 78)
         }
         return lines
+    }
+
+    private var introduction: [String] {
+        let author = message.sender.map { "\($0)" } ?? "<>, the null sender"
+        let attached = "The reason for each stands below; \(returnsWhole ? "the message" : "the header of the message") is attached."
+        switch kind {
+        case .outcome where hasFailures:
+            return [
+                "Your message could not be delivered to one or more recipients.",
+                "The reason for each stands below; \(returnsWhole ? "your message" : "the header of your message") is attached.",
+            ]
+        case .outcome: return ["Your message was delivered to the recipients below, as you asked to be told."]
+        case .delay:
+            return [
+                "THIS IS A WARNING ONLY. YOU DO NOT NEED TO RESEND YOUR MESSAGE.", "",
+                "Your message could not be delivered yet to one or more recipients.",
+                "It will be tried until \(retriedUntil.rfc5322). The reason for each stands below.",
+            ]
+        case .copy: return ["A message from \(author)", "could not be delivered to one or more recipients, and was returned.", attached]
+        case .delayCopy: return ["A message from \(author)", "could not be delivered yet to one or more recipients, and is tried on.", attached]
+        case .doubleBounce:
+            return ["A message from \(author)", "could not be delivered to one or more recipients, nor could this be told to its sender.", attached]
+        }
     }
 
     /// The part for programs: RFC 3464 §2.2 per-message fields, §2.3 per-recipient fields.
@@ -138,7 +197,7 @@ struct DeliveryNotice {
             lines += ["", "Final-Recipient: \(typed(recipient.target.address))"]
             lines += field("Original-Recipient: \(recipient.reportedOriginal)")
             lines.append("Action: \(stored.action)")
-            let reply = stored.reply ?? Reply(stored.state == .failed ? 554 : 250, nil, "no reply")
+            let reply = stored.reply ?? stored.missingReply
             // A recipient given up after queue.lifetime keeps its 4.x.x: RFC 3464 §2.3.4 allows it with "failed".
             lines.append("Status: \(reply.enhanced ?? EnhancedCode.generic(for: reply))")
             if case .remote = recipient.target, let relay = stored.relay, let host = relay.split(separator: "[").first, !relay.hasPrefix("none") {
@@ -146,6 +205,7 @@ struct DeliveryNotice {
             } else {
                 lines += field("Diagnostic-Code: x-valija; \(reply.summary)")
             }
+            if stored.state == .pending { lines.append("Will-Retry-Until: \(retriedUntil.rfc5322)") }  // RFC 3464 §2.3.9
         }
         return lines
     }
@@ -164,7 +224,9 @@ struct DeliveryNotice {
 
     /// RFC 3461 §4.3: RET speaks of failures only; all else returns the header.
     private var returnsWhole: Bool {
-        hasFailures && message.body != .binary && original.isWhole && message.returnContent != .headers && original.bytes.readableBytes <= DeliveryNotice.largestReturned
+        guard hasFailures, message.body != .binary, original.isWhole, original.bytes.readableBytes <= largestReturned else { return false }
+        // Copies for the postmaster hold no more than he needs; where nobody else gets the message, he does.
+        return kind == .doubleBounce || kind == .outcome && message.returnContent != .headers
     }
 
     private var returnedPart: ByteBufferView {
@@ -191,8 +253,19 @@ extension StoredRecipient {
     fileprivate var action: String {
         switch state {
         case .failed: "failed"
-        case .delivered, .pending: "delivered"
+        case .delivered: "delivered"
         case .relayed: "relayed"
+        case .expanded: "expanded"
+        case .pending: "delayed"
+        }
+    }
+
+    fileprivate var missingReply: Reply {
+        switch state {
+        case .failed: Reply(554, nil, "no reply")
+        case .pending: Reply(450, EnhancedCode(4, 0, 0), "not tried yet")
+        case .expanded: Reply(250, EnhancedCode(2, 0, 0), "alias expanded")
+        case .delivered, .relayed: Reply(250, nil, "no reply")
         }
     }
 }

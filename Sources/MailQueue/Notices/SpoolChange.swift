@@ -3,7 +3,6 @@
 
 internal import Glibc
 internal import MailSyntax
-internal import NIOCore
 
 /// What a transaction did, for those who wait for it to be on disk.
 struct SpoolChange: Sendable {
@@ -15,7 +14,7 @@ struct SpoolChange: Sendable {
     var files: [String] = []
     /// When something became due.
     var due: Timestamp?
-    var notice: Notice?
+    var notices: [Notice] = []
 
     struct Notice: Sendable {
         let about: QueueID
@@ -30,7 +29,8 @@ struct SpoolChange: Sendable {
             let messageID: String
             let size: Int
             let recipients: Int
-            let isFailure: Bool
+            /// What it is, for the log.
+            let words: String
         }
     }
 
@@ -39,6 +39,7 @@ struct SpoolChange: Sendable {
         files += other.files
         isGone = isGone || other.isGone
         if let other = other.due { due = min(due ?? other, other) }
+        notices += other.notices
     }
 
     /// Puts what a delivery made of a message into the spool. A transaction that was not sure to be written may bring it again.
@@ -61,16 +62,22 @@ struct SpoolChange: Sendable {
     }
 
     /// Reports to the sender what has to be reported, then waits until `due` with the recipients that are left, or deletes
-    /// the message if none is. `noticeID` names the report.
+    /// the message if none is. `nextID` names the reports.
     static func settle(
-        _ id: QueueID, notice: Bool, due: Timestamp?, _ store: SpoolStore, _ configuration: DeliveryScheduler.Configuration,
-        _ noticeID: @autoclosure () -> QueueID, now: Timestamp
+        _ id: QueueID, notice: Bool, due: Timestamp?, _ store: SpoolStore, _ configuration: DeliveryScheduler.Configuration, now: Timestamp,
+        nextID: @escaping () -> QueueID
     ) throws -> SpoolChange {
         var change = SpoolChange()
-        if notice, let message = try store.message(id) {
-            let reported = message.recipients.filter { $0.state != .pending }
-            change.notice = try queueNotice(about: message, reported, store, configuration, noticeID(), now: now, &change)
-            for recipient in reported { try store.delete(id, recipient: recipient.recipient.number) }
+        let mayBeLate = due != nil && configuration.reports.delayWarning != nil
+        if notice || mayBeLate, let message = try store.message(id) {
+            var reporter = Reporter(message, store, configuration, now: now, nextID: nextID)
+            if notice {
+                let reported = message.recipients.filter { $0.state != .pending }
+                try reporter.reportOutcome(of: reported)
+                for recipient in reported { try store.delete(id, recipient: recipient.recipient.number) }
+            }
+            if mayBeLate, !message.flags.contains(.delayReported), try reporter.reportDelay() { try store.mark(id, .delayReported) }
+            change = reporter.change
         }
         if let due {
             try store.postpone(id, until: due)
@@ -81,50 +88,24 @@ struct SpoolChange: Sendable {
         return change
     }
 
-    private static func queueNotice(
-        about message: StoredMessage, _ reported: [StoredRecipient], _ store: SpoolStore, _ configuration: DeliveryScheduler.Configuration,
-        _ noticeID: QueueID, now: Timestamp, _ change: inout SpoolChange
-    ) throws -> Notice? {
-        guard !reported.isEmpty else { return nil }
-        // RFC 5321 §4.5.5: nothing is ever sent in answer to a message from the null reverse-path.
-        guard let sender = message.sender else {
-            return Notice(about: message.id, to: nil, queued: nil, reason: "a report from the null sender could not be delivered")
+    /// Gives up all that waits: what its last attempt came to is reported, or that an administrator wanted it so. The recipients
+    /// that failed by this.
+    static func expire(
+        _ id: QueueID, _ store: SpoolStore, _ configuration: DeliveryScheduler.Configuration, now: Timestamp, nextID: @escaping () -> QueueID
+    ) throws -> (change: SpoolChange, message: StoredMessage?) {
+        guard var message = try store.message(id), !message.isDamaged else { return (SpoolChange(), nil) }
+        for (index, stored) in message.recipients.enumerated() where stored.state == .pending {
+            let reply = stored.reply ?? Reply(450, EnhancedCode(4, 7, 0), "message is administratively expired")
+            message.recipients[index].reply = reply
+            if stored.recipient.notify.wantsFailure {
+                try store.update(
+                    id, recipient: stored.recipient.number, state: .failed, reply: reply, relay: stored.relay ?? "none", answers: stored.answers)
+            } else {
+                try store.delete(id, recipient: stored.recipient.number)
+            }
         }
-        let targets = configuration.route(sender)
-        guard !targets.isEmpty else {
-            return Notice(about: message.id, to: sender, queued: nil, reason: "the sender's address does not exist here")
-        }
-        let notice = DeliveryNotice(
-            message: message, recipients: reported, hostname: configuration.hostname, origin: configuration.origin, id: noticeID,
-            now: now, original: excerpt(of: try store.content(of: message)))
-        let (envelope, content) = notice.compose()
-        let recipients = targets.enumerated().map { number, target in
-            QueuedRecipient(
-                number: number, original: sender, target: target, notify: .unspecified, originalRecipient: nil, copies: targets.count)
-        }
-        try store.insert(
-            IncomingMessage(id: noticeID, envelope: envelope, recipients: recipients, received: now, content: .inline(content)), leased: false)
-        change.removed -= 1
-        change.due = now
-        let report = Notice.Report(
-            id: noticeID, messageID: notice.messageID, size: content.readableBytes, recipients: recipients.count, isFailure: notice.hasFailures)
-        return Notice(about: message.id, to: sender, queued: report, reason: nil)
-    }
-
-    /// Of a body in a file the beginning only: a report returns the header of a large message. Nothing where the body
-    /// is gone: the sender hears of the failure all the same.
-    private static func excerpt(of content: MessageContent?) -> DeliveryNotice.Original {
-        var bytes = ByteBuffer()
-        switch content {
-        case nil: return DeliveryNotice.Original(bytes: bytes, isWhole: false)
-        case .inline(let bytes): return DeliveryNotice.Original(bytes: bytes, isWhole: true)
-        case .file(let path, _):
-            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-            guard descriptor >= 0 else { return DeliveryNotice.Original(bytes: bytes, isWhole: false) }
-            defer { Glibc.close(descriptor) }
-            bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: Spool.largestInlineBody) { max(0, read(descriptor, $0.baseAddress, $0.count)) }
-            return DeliveryNotice.Original(bytes: bytes, isWhole: false)
-        }
+        let change = try settle(id, notice: true, due: nil, store, configuration, now: now, nextID: nextID)
+        return (change, message)
     }
 }
 

@@ -16,18 +16,21 @@ package final class DeliveryScheduler: Sendable {
         /// Domain of the author of reports.
         package var origin: Domain
         package var schedule: RetrySchedule
+        package var reports: ReportPolicy
         /// Which place a recipient is delivered at.
         package var place: @Sendable (RecipientTarget) -> DeliveryPlace
         /// Where a report to that sender goes: empty if the address is one of ours that nobody has.
         package var route: @Sendable (Address) -> [RecipientTarget]
 
         package init(
-            hostname: Domain, origin: Domain, schedule: RetrySchedule, place: @escaping @Sendable (RecipientTarget) -> DeliveryPlace,
+            hostname: Domain, origin: Domain, schedule: RetrySchedule, reports: ReportPolicy = ReportPolicy(),
+            place: @escaping @Sendable (RecipientTarget) -> DeliveryPlace,
             route: @escaping @Sendable (Address) -> [RecipientTarget]
         ) {
             self.hostname = hostname
             self.origin = origin
             self.schedule = schedule
+            self.reports = reports
             self.place = place
             self.route = route
         }
@@ -44,12 +47,14 @@ package final class DeliveryScheduler: Sendable {
         var timer: Scheduled<Void>?
         /// What `timer` waits for.
         var timerDue: Timestamp?
+        /// The time when it was last asked for.
+        var lastSeen: Timestamp?
         var tasks: [Int: Task<Void, Never>] = [:]
         var lastTask = 0
         /// What agents reported and the spool could not write down.
         var unrecorded: [QueueID: Outcome] = [:]
-        /// To be requeued when the attempt that is under way is over.
-        var toRequeue: Set<QueueID> = []
+        /// To be requeued or given up when the attempt that is under way is over.
+        var afterwards: [QueueID: QueueVerb] = [:]
         var isRetrying = false
         var retryDelay = DeliveryScheduler.shortestRecordDelay
     }
@@ -69,6 +74,8 @@ package final class DeliveryScheduler: Sendable {
     /// processor.
     private static let shortestRecordDelay = TimeAmount.seconds(1)
     private static let longestRecordDelay = TimeAmount.seconds(60)
+    /// Smaller steps of the clock are those of NTP.
+    private static let clockTolerance = Duration.seconds(60)
     private static let loadRetryDelay = Duration.seconds(10)
     /// How long a message that cannot be read is left alone before it is looked at, and complained about, again.
     private static let damagedDelay = Duration.seconds(3600)
@@ -80,21 +87,23 @@ package final class DeliveryScheduler: Sendable {
     let log: EventLog
     private let loop: any EventLoop
     let now: @Sendable () -> Timestamp
+    /// A number from 0 up to 1.
+    private let chance: @Sendable () -> Double
     private let gathering: TimeAmount
     let state: NIOLockedValueBox<State>
 
     package convenience init(
         spool: Spool, mailboxes: any DeliveryAgent, commands: (any DeliveryAgent)? = nil, nextHops: any DeliveryAgent, configuration: Configuration, log: EventLog,
-        loop: any EventLoop, now: @escaping @Sendable () -> Timestamp
+        loop: any EventLoop, now: @escaping @Sendable () -> Timestamp, chance: @escaping @Sendable () -> Double
     ) {
         self.init(
             spool: spool, mailboxes: mailboxes, commands: commands, nextHops: nextHops, configuration: configuration, limits: ActiveQueue.Limits(), log: log,
-            loop: loop, now: now)
+            loop: loop, now: now, chance: chance)
     }
 
     init(
         spool: Spool, mailboxes: any DeliveryAgent, commands: (any DeliveryAgent)? = nil, nextHops: any DeliveryAgent, configuration: Configuration, limits: ActiveQueue.Limits,
-        log: EventLog, loop: any EventLoop, now: @escaping @Sendable () -> Timestamp
+        log: EventLog, loop: any EventLoop, now: @escaping @Sendable () -> Timestamp, chance: @escaping @Sendable () -> Double = { 0 }
     ) {
         self.spool = spool
         mailboxAgent = mailboxes
@@ -103,6 +112,7 @@ package final class DeliveryScheduler: Sendable {
         self.log = log
         self.loop = loop
         self.now = now
+        self.chance = chance
         gathering = limits.gathering
         state = NIOLockedValueBox(State(active: ActiveQueue(limits: limits), configuration: configuration))
     }
@@ -123,7 +133,29 @@ package final class DeliveryScheduler: Sendable {
     package var activeCount: Int { state.withLockedValue { $0.active.count } }
 
     /// Starts with whatever the spool holds.
-    package func start() { noteDue(now()) }
+    package func start() {
+        let now = now()
+        if spool.keptAside > 0 {
+            log.record(.queueFailed, by: .queue) {
+                $0.count = spool.keptAside
+                $0.reason = "contents of messages were here without a database; they are in \(spool.directory)/lost+found, and are not delivered"
+            }
+        }
+        // Ids are times of arrival; after a crash the next begin up to a minute ahead.
+        let behind = Timestamp(microseconds: spool.newestID.rawValue) - now
+        if behind > DeliveryScheduler.clockTolerance * 2 { mendTimes(now, setBackBy: behind) }
+        noteDue(now)
+    }
+
+    /// Mail that waits would wait for the old time to come again.
+    private func mendTimes(_ now: Timestamp, setBackBy step: Duration) {
+        log.record(.clockSetBack, by: .queue) { $0.delay = step }
+        let schedule = configuration.schedule
+        let latest = now + schedule.longestDelay
+        spool.perform { try $0.mendDue(now: now, latest: latest) } completion: { [self] result in
+            if case .failure(let failure) = result { log.record(.queueFailed, by: .queue) { $0.reason = failure.reason } } else { noteDue(now) }
+        }
+    }
 
     /// Starts no more deliveries, gives those under way `grace` to end, then asks them to, and waits. What they reported is
     /// on disk when this returns, or said to be not; what they did not is tried again after the next start.
@@ -179,7 +211,10 @@ package final class DeliveryScheduler: Sendable {
         let needsNotice = message.recipients.contains { $0.state != .pending }
         let conclusion = state.withLockedValue { state in
             // Under one lock with the queue that it goes into: another configuration comes either before or after both.
-            let groups = grouped(pending, by: state.configuration.place).map { ($0.0, DeliveryRequest(message, recipients: $0.1, content: content)) }
+            let groups = grouped(pending, by: state.configuration.place).flatMap { place, recipients in
+                // With VERP each recipient has a sender of its own, and so needs a transaction of its own.
+                (message.verp == nil ? [recipients] : recipients.map { [$0] }).map { (place, DeliveryRequest(message, recipients: $0, content: content)) }
+            }
             state.active.add(message, octets: content.octetsInMemory, reserved: reserved, groups: groups, needsNotice: needsNotice)
             return state.active.concludeIfDone(message.id)
         }
@@ -258,6 +293,11 @@ package final class DeliveryScheduler: Sendable {
     /// Loads what is due if there is room; else sets the timer for when it will be.
     func loadIfDue() {
         let now = now()
+        let last = state.withLockedValue { state in
+            defer { state.lastSeen = now }
+            return state.lastSeen ?? now
+        }
+        if now + DeliveryScheduler.clockTolerance < last { mendTimes(now, setBackBy: last - now) }
         let room: (messages: Int, octets: Int)? = state.withLockedValue { state in
             guard !state.isStopped, !state.isLoading, let due = state.nextDue else { return nil }
             if due > now {
@@ -291,6 +331,7 @@ package final class DeliveryScheduler: Sendable {
             case .success(let (due, nextDue)):
                 state.withLockedValue { $0.nextDue = nextDue }
                 for (message, content) in due.messages { activate(message, content: content, reserved: false) }
+                if !due.expired.isEmpty { Task { [expired = due.expired] in try? await change(.expire, expired) } }
                 for id in due.damaged {
                     log.record(.queueFailed, by: .queue) {
                         $0.queueID = id.description
@@ -313,8 +354,8 @@ package final class DeliveryScheduler: Sendable {
     // MARK: From the agents to the spool
 
     private func take(_ report: DeliveryReport, place: DeliveryPlace, started: Timestamp) {
-        let now = now()
-        let settlement = state.withLockedValue { $0.active.settle(report, schedule: $0.configuration.schedule, now: now) }
+        let (now, chance) = (now(), chance())
+        let settlement = state.withLockedValue { $0.active.settle(report, schedule: $0.configuration.schedule, now: now, chance: chance) }
         guard let settlement else { return }
         logDelivery(report, settlement, place: place, started: started, now: now)
         record(report.id, Outcome(changes: [(report, settlement.change)], conclusion: settlement.conclusion))
@@ -346,7 +387,7 @@ package final class DeliveryScheduler: Sendable {
                 }
             }
             guard case .settle(let notice, let due)? = outcome.conclusion else { return new }
-            var change = try SpoolChange.settle(id, notice: notice, due: due, store, configuration, spool.nextID(now: now), now: now)
+            var change = try SpoolChange.settle(id, notice: notice, due: due, store, configuration, now: now) { [spool] in spool.nextID(now: now) }
             change.add(new)
             return change
         } completion: { [self] result in
@@ -358,7 +399,9 @@ package final class DeliveryScheduler: Sendable {
                 }
                 finish(done)
                 if done.isGone { log.record(.messageRemoved, by: .queue) { $0.queueID = id.description } }
-                if new.conclusion != nil, state.withLockedValue({ $0.toRequeue.remove(id) }) != nil { Task { try? await change(.requeue, [id]) } }
+                if new.conclusion != nil, let verb = state.withLockedValue({ $0.afterwards.removeValue(forKey: id) }) {
+                    Task { try? await change(verb, [id]) }
+                }
             case .failure(let failure): keep(id, new, failure)
             }
         }
@@ -393,7 +436,7 @@ package final class DeliveryScheduler: Sendable {
     func finish(_ done: SpoolChange) {
         spool.didRemove(done.removed)
         done.files.forEach(removeBodyFile)
-        if let notice = done.notice {
+        for notice in done.notices {
             log.record(notice.queued == nil ? .bounceDropped : .bounceQueued, by: .queue) {
                 $0.queueID = notice.about.description
                 $0.to = notice.to?.description ?? ""
@@ -403,7 +446,7 @@ package final class DeliveryScheduler: Sendable {
                 $0.messageID = report.messageID
                 $0.size = report.size
                 $0.recipients = report.recipients
-                $0.message = report.isFailure ? "sender non-delivery notification" : "sender delivery status notification"
+                $0.message = report.words
             }
         }
         if let due = done.due { noteDue(due) }
@@ -450,8 +493,10 @@ extension StoredMessage {
     init(_ message: IncomingMessage) {
         self.init(
             id: message.id, sender: message.envelope.sender, received: message.received, size: message.content.size,
-            flags: Flags(message.envelope, bodyInFile: message.content.isFile), envelopeID: message.envelope.envelopeID,
+            flags: message.flags, envelopeID: message.envelope.envelopeID,
             due: message.received, attempts: 0, isLeased: true,
-            recipients: message.recipients.map { StoredRecipient(recipient: $0, state: .pending) })
+            recipients: message.recipients.map { StoredRecipient(recipient: $0, state: .pending) }
+                + message.expansions.map { StoredRecipient(recipient: $0, state: .expanded) })
+        verp = message.envelope.verp
     }
 }

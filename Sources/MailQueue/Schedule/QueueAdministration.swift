@@ -1,4 +1,4 @@
-// What administrators do to queued mail: look at it, try it now, hold, release, requeue and delete it.
+// What administrators do to queued mail: look at it, try it now, hold, release, requeue, give up and delete it.
 //
 // A message on hold is not tried and not given up; an attempt that is under way is not called back, but nothing of the message
 // is tried after it. Whatever was changed is on disk when these functions return.
@@ -16,6 +16,10 @@ package enum QueueVerb: String, CaseIterable, Sendable {
     case release
     /// Routes its recipients anew and starts over, on hold or not.
     case requeue
+    /// Gives it up now, on hold or not: its sender gets the report that would come at the end of its lifetime.
+    case expire
+    /// The same, but what is on hold is given up when it is released.
+    case expireUnlessHeld = "expire-unless-held"
     /// Without a report to the sender.
     case delete
 
@@ -26,6 +30,7 @@ package enum QueueVerb: String, CaseIterable, Sendable {
         case .hold: "placed on hold"
         case .release: "released from hold"
         case .requeue: "requeued"
+        case .expire, .expireUnlessHeld: "expired"
         case .delete: "removed"
         }
     }
@@ -122,6 +127,8 @@ extension DeliveryScheduler {
         case .hold: try await hold(ids)
         case .release: try await release(ids)
         case .requeue: try await requeue(ids)
+        case .expire: try await expire(ids, evenHeld: true)
+        case .expireUnlessHeld: try await expire(ids, evenHeld: false)
         case .delete: try await delete(ids)
         }
     }
@@ -184,7 +191,7 @@ extension DeliveryScheduler {
         let held = try await hold(ids)
         let busy = state.withLockedValue { state in
             let busy = Set(ids.filter { state.active.contains($0) })
-            state.toRequeue.formUnion(busy)
+            for id in busy { state.afterwards[id] = .requeue }
             return busy
         }
         let (now, route) = (now(), configuration.route)
@@ -204,6 +211,57 @@ extension DeliveryScheduler {
         return changes
     }
 
+    /// What an attempt that is under way delivers is delivered; the rest is given up when it is over.
+    private func expire(_ ids: [QueueID], evenHeld: Bool) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
+        let now = now()
+        // Marked first: what is loaded from now on is not tried. It is on disk, so that a restart does not forget.
+        try await spool.perform { store in
+            for id in ids { try store.mark(id, .forcedExpire) }
+        }
+        let busy = state.withLockedValue { state in
+            _ = state.active.withdraw(ids, now: now)
+            let busy = Set(ids.filter { state.active.contains($0) })
+            for id in busy { state.afterwards[id] = .expire }
+            return busy
+        }
+        let configuration = configuration
+        let (changes, done, given) = try await spool.perform { [spool] store in
+            var (done, given) = (SpoolChange(), [StoredMessage]())
+            let changes = try ids.map { id -> (id: QueueID, change: QueueChange) in
+                guard let message = try store.message(id) else { return (id, .missing) }
+                if message.isDamaged { return (id, .unchanged) }
+                if busy.contains(id) || message.isHeld && !evenHeld { return (id, .changed) }
+                let (change, expired) = try SpoolChange.expire(id, store, configuration, now: now) { spool.nextID(now: now) }
+                done.add(change)
+                if let expired { given.append(expired) }
+                return (id, .changed)
+            }
+            return (changes, done, given)
+        }
+        for message in given { logExpiry(message, now: now) }
+        finish(done)
+        loadIfDue()  // there may be room again
+        return changes
+    }
+
+    private func logExpiry(_ message: StoredMessage, now: Timestamp) {
+        for stored in message.recipients where stored.state == .pending {
+            log.record(.deliveryExpired, by: .queue) { fields in
+                let (recipient, reply) = (stored.recipient, stored.reply)
+                fields.queueID = message.id.description
+                fields.from = message.sender?.description ?? ""
+                fields.to = recipient.target.address.description
+                if recipient.original != recipient.target.address { fields.originalTo = recipient.original.description }
+                fields.relay = stored.relay ?? "none"
+                fields.dsn = reply.map { ($0.enhanced ?? .generic(for: $0)).description }
+                fields.reply = reply?.summary
+                fields.command = stored.answers
+                fields.delay = now - message.received
+                fields.explanation = { reply?.explanation(relay: stored.relay, answers: stored.answers) ?? "" }
+            }
+        }
+    }
+
     private func delete(_ ids: [QueueID]) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
         let (changes, done) = try await spool.perform { store in
             var done = SpoolChange()
@@ -216,7 +274,7 @@ extension DeliveryScheduler {
         }
         state.withLockedValue { state in
             state.active.drop(ids)
-            state.toRequeue.subtract(ids)
+            for id in ids { state.afterwards[id] = nil }
         }
         finish(done)
         loadIfDue()  // there may be room again

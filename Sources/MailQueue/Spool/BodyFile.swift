@@ -74,7 +74,7 @@ package final class BodyFile: Sendable {
 }
 
 /// The names in a directory are on disk when this returns.
-private func syncDirectory(_ path: String) throws {
+func syncDirectory(_ path: String) throws {
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path)") }
     defer { Glibc.close(descriptor) }
@@ -98,14 +98,24 @@ package func makeDirectory(_ path: String) throws {
 }
 
 /// Removes the bodies that no message speaks of.
-func removeOrphans(_ store: SpoolStore) throws {
-    guard let directory = opendir(store.bodyDirectory) else { return }
+func removeOrphans(_ store: SpoolStore) throws -> Int {
+    guard let directory = opendir(store.bodyDirectory) else { return 0 }
     defer { closedir(directory) }
     while let entry = readdir(directory) {
         let name = withUnsafePointer(to: &entry.pointee.d_name) {
             $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
         }
-        guard let id = QueueID(name), try store.message(id) == nil else { continue }
+        guard let id = QueueID(name), try !store.contains(id) else { continue }
         unlink(store.bodyPath(id))
     }
+    return 0
+}
+
+/// The database is new, and so is not the one that spoke of the bodies which are here: whose they are, nobody knows any more,
+/// but somebody may want them. How many there were.
+func keepBodiesAside(_ directory: String) throws -> Int {
+    let files = SpoolFiles(directory)
+    let ids = files.bodyIDs()
+    for id in ids { try files.keepAside("\(files.bodies)/\(id)", as: "\(id).eml") }
+    return ids.count
 }

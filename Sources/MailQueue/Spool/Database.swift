@@ -16,6 +16,8 @@ struct DatabaseError: Error, CustomStringConvertible {
     var isFull: Bool { code & 0xFF == SQLITE_FULL }
     /// Another process has the database open.
     var isInUse: Bool { code & 0xFF == SQLITE_BUSY }
+    /// Its octets are not those of a database, or not of one that hangs together.
+    var isDamage: Bool { [SQLITE_CORRUPT, SQLITE_NOTADB].contains(code & 0xFF) || code == SQLITE_IOERR | (2 << 8) /* SQLITE_IOERR_SHORT_READ */ }
 }
 
 final class Database {
@@ -90,6 +92,12 @@ final class Database {
                 _ = sqlite3_bind_text(statement, position, text.baseAddress.map { UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self) }, CInt(text.count), Statement.copied)
             }
             return self
+        }
+
+        /// The value of a row of another statement, as it is.
+        func bind(_ row: borrowing Row, column: CInt) {
+            position += 1
+            sqlite3_bind_value(statement, position, sqlite3_column_value(row.statement, column))
         }
 
         /// Runs the statement to its end, with `blob` as the next value. The octets are not copied: they only need to

@@ -28,6 +28,13 @@ package struct SpoolFailure: Error, CustomStringConvertible {
         SpoolFailure(reply: Reply(451, EnhancedCode(4, 3, 0), "Error: queue file write error"), reason: reason)
     }
 
+    static func inUse(_ directory: String) -> SpoolFailure { .other("\(directory): another process has this spool open") }
+
+    /// Another process has the spool open.
+    package var isInUse: Bool { reason.hasSuffix("another process has this spool open") }
+
+    private static let damageAdvice = "; stop the appliance, 'valija queue verify' tells more, 'valija queue repair' mends it"
+
     init(reply: Reply, reason: String) {
         self.reply = reply
         self.reason = reason
@@ -38,8 +45,10 @@ package struct SpoolFailure: Error, CustomStringConvertible {
             self = failure
             return
         }
+        let error = error as? DatabaseError ?? error
         let isFull = (error as? DatabaseError)?.isFull ?? [ENOSPC, EDQUOT].contains((error as? IOError)?.errnoCode ?? 0)
-        self = isFull ? .full("\(error)") : .other("\(error)")
+        let advice = (error as? DatabaseError)?.isDamage == true ? SpoolFailure.damageAdvice : ""
+        self = isFull ? .full("\(error)") : .other("\(error)\(advice)")
     }
 }
 
@@ -49,6 +58,8 @@ package final class Spool: Sendable {
     package static let largestInlineBody = 64 << 10
 
     package let directory: String
+    /// Bodies of an earlier database, which is gone, that were moved to lost+found.
+    let keptAside: Int
     private let thread: NIOThreadPool
     /// Touched by the writer thread only.
     private let store: WriterOwned
@@ -65,6 +76,9 @@ package final class Spool: Sendable {
         var isClosed = false
         var lastID: Int64
         var count: Int
+        /// The database is damaged, as was seen since the start. What is there is delivered as far as it can be read; nothing is
+        /// entrusted to it any more.
+        var damage: SpoolFailure?
     }
 
     private struct Operation: Sendable {
@@ -86,11 +100,11 @@ package final class Spool: Sendable {
             try store.commit()
             self.store = WriterOwned(store)
             state = NIOLockedValueBox(State(lastID: try store.greatestID(), count: try store.count()))
-            try removeOrphans(store)
+            keptAside = try store.isNew ? keepBodiesAside(directory) : removeOrphans(store)
         } catch let error as DatabaseError where error.isInUse {
-            throw SpoolFailure.other("\(directory): another process has this spool open")
+            throw SpoolFailure.inUse(directory)
         } catch {
-            throw SpoolFailure.other("\(directory): \(error)")
+            throw SpoolFailure.other("\(directory): \(SpoolFailure(error).reason)")
         }
         thread = NIOThreadPool(numberOfThreads: 1)
         thread.start()
@@ -128,7 +142,10 @@ package final class Spool: Sendable {
     /// why it is not. `leased`: the caller delivers it at once; else it waits for `takeDue`.
     func insert(_ message: IncomingMessage, leased: Bool, completion: @escaping @Sendable (SpoolFailure?) -> Void) {
         submit(Operation(
-            work: { try $0.insert(message, leased: leased) },
+            work: { [self] store in
+                if let damage = state.withLockedValue({ $0.damage }) { throw damage }
+                try store.insert(message, leased: leased)
+            },
             completed: { [self] failure in
                 if failure == nil { state.withLockedValue { $0.count += 1 } }
                 completion(failure)
@@ -157,7 +174,7 @@ package final class Spool: Sendable {
     package func probe() async -> SpoolFailure? {
         do throws(SpoolFailure) {
             try await perform { try $0.touch() }
-            return nil
+            return state.withLockedValue { $0.damage }
         } catch {
             return error
         }
@@ -227,7 +244,9 @@ package final class Spool: Sendable {
             return nil
         } catch {
             store.rollback()
-            return SpoolFailure(error)
+            let failure = SpoolFailure(error)
+            if (error as? DatabaseError)?.isDamage == true { state.withLockedValue { $0.damage = failure } }
+            return failure
         }
     }
 }

@@ -1,7 +1,35 @@
 // The tables of the spool, and how the connection is set up so that a commit is on disk.
 
 enum SpoolSchema {
-    static let version: Int64 = 2
+    static let version: Int64 = 3
+
+    static func version(of database: Database) throws(DatabaseError) -> Int64 {
+        var version: Int64 = 0
+        try database.prepare("PRAGMA user_version").forEachRow { row in
+            version = row.integer(0)
+            return false
+        }
+        return version
+    }
+
+    /// What a repair takes over of each table: with the integer that begins its key, and the version that each column is there since.
+    static let columns: [(table: String, key: String, columns: [(name: String, since: Int64)])] = [
+        (
+            "message", "id",
+            [
+                ("id", 1), ("sender", 1), ("received", 1), ("size", 1), ("flags", 1), ("envelope_id", 1), ("due", 1), ("attempts", 1),
+                ("lease_owner", 1), ("lease_until", 1), ("held", 2), ("verp", 3),
+            ]
+        ),
+        (
+            "recipient", "message",
+            [
+                ("message", 1), ("number", 1), ("original", 1), ("address", 1), ("user", 1), ("notify", 1), ("original_recipient", 1), ("state", 1),
+                ("reply_code", 1), ("reply_enhanced", 1), ("reply_text", 1), ("relay", 1), ("answers", 2), ("copies", 2),
+            ]
+        ),
+        ("body", "message", [("message", 1), ("data", 1)]),
+    ]
 
     /// WAL with `synchronous=FULL`: every commit ends with an fdatasync of the log (sqlite.org/pragma.html#pragma_synchronous).
     /// `locking_mode=EXCLUSIVE` first: one appliance owns a spool, and the log needs no shared-memory file.
@@ -35,7 +63,8 @@ enum SpoolSchema {
             attempts INTEGER NOT NULL,
             lease_owner TEXT,
             lease_until INTEGER NOT NULL,
-            held INTEGER NOT NULL DEFAULT 0  -- 1: on hold, not to be tried
+            held INTEGER NOT NULL DEFAULT 0,  -- 1: on hold; not to be tried
+            verp TEXT                      -- the delimiters of VERP; NULL: each recipient gets it from the same sender
         );
         \(dueIndex)
         CREATE TABLE recipient(
@@ -73,6 +102,11 @@ enum SpoolSchema {
         ALTER TABLE recipient ADD COLUMN answers TEXT;
         ALTER TABLE recipient ADD COLUMN copies INTEGER NOT NULL DEFAULT 0;
         PRAGMA user_version=2;
+        """,
+        // Senders may have an address for each recipient.
         """
+        ALTER TABLE message ADD COLUMN verp TEXT;
+        PRAGMA user_version=3;
+        """,
     ]
 }

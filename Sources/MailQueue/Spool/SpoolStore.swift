@@ -7,6 +7,8 @@ internal import NIOCore
 final class SpoolStore {
     private let database: Database
     private let owner: String
+    /// The database was made just now.
+    let isNew: Bool
     private let beginTransaction: Database.Statement
     private let commitTransaction: Database.Statement
     private let insertMessage: Database.Statement
@@ -27,7 +29,7 @@ final class SpoolStore {
     private let selectRecipients: Database.Statement
     private let selectBody: Database.Statement
 
-    private static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until, held"
+    private static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until, held, verp"
     /// A lease of this node's never runs out while it lives: it is given back at the next start.
     private static let leaseForever = Int64.max
     /// How many messages one transaction of a flush touches: others write in between.
@@ -41,12 +43,12 @@ final class SpoolStore {
     init(path: String, owner: String) throws(DatabaseError) {
         let database = try Database(path: path)
         try database.execute(SpoolSchema.connection)
-        try SpoolStore.prepareTables(database)
+        isNew = try SpoolStore.prepareTables(database)
         self.database = database
         self.owner = owner
         beginTransaction = try database.prepare("BEGIN IMMEDIATE")
         commitTransaction = try database.prepare("COMMIT")
-        insertMessage = try database.prepare("INSERT INTO message VALUES(?,?,?,?,?,?,?,0,?,?,0)")
+        insertMessage = try database.prepare("INSERT INTO message VALUES(?,?,?,?,?,?,?,0,?,?,0,?)")
         insertRecipient = try database.prepare("INSERT INTO recipient VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL,NULL,NULL,?)")
         insertBody = try database.prepare("INSERT INTO body VALUES(?,?)")
         deleteMessage = try database.prepare("DELETE FROM message WHERE id=?")
@@ -71,12 +73,9 @@ final class SpoolStore {
         selectBody = try database.prepare("SELECT data FROM body WHERE message=?")
     }
 
-    private static func prepareTables(_ database: Database) throws(DatabaseError) {
-        var version: Int64 = 0
-        try database.prepare("PRAGMA user_version").forEachRow { row in
-            version = row.integer(0)
-            return false
-        }
+    /// True: there was none.
+    private static func prepareTables(_ database: Database) throws(DatabaseError) -> Bool {
+        let version = try SpoolSchema.version(of: database)
         if version == 0 {
             try database.execute("BEGIN IMMEDIATE; \(SpoolSchema.tables) COMMIT")
         } else if version > SpoolSchema.version {
@@ -85,6 +84,7 @@ final class SpoolStore {
         for step in SpoolSchema.steps.dropFirst(Int(max(version, 1)) - 1) where version > 0 {
             try database.execute("BEGIN IMMEDIATE; \(step) COMMIT")
         }
+        return version == 0
     }
 
     func begin() throws(DatabaseError) { try beginTransaction.run() }
@@ -110,15 +110,17 @@ final class SpoolStore {
         let id = message.id.rawValue
         if id > idMark { try mark(id: id + SpoolStore.markAhead) }
         try insertMessage.bind(id).bind(message.envelope.sender?.description).bind(message.received.microseconds).bind(message.content.size)
-            .bind(StoredMessage.Flags(message.envelope, bodyInFile: message.content.isFile).rawValue).bind(message.envelope.envelopeID)
-            .bind(message.received.microseconds).bind(leased ? owner : nil).bind(leased ? SpoolStore.leaseForever : 0).run()
+            .bind(message.flags.rawValue).bind(message.envelope.envelopeID)
+            .bind(message.received.microseconds).bind(leased ? owner : nil).bind(leased ? SpoolStore.leaseForever : 0)
+            .bind(message.envelope.verp?.delimiters).run()
         for recipient in message.recipients { try insert(recipient, of: message.id) }
+        for recipient in message.expansions { try insert(recipient, of: message.id, as: .expanded) }
         if case .inline(let bytes) = message.content { try insertBody.bind(id).run(binding: bytes) }
     }
 
-    func insert(_ recipient: QueuedRecipient, of id: QueueID) throws(DatabaseError) {
+    func insert(_ recipient: QueuedRecipient, of id: QueueID, as state: StoredRecipient.State = .pending) throws(DatabaseError) {
         try insertRecipient.bind(id.rawValue).bind(recipient.number).bind(recipient.original.description).bind(recipient.target.address.description)
-            .bind(recipient.target.name).bind(Int64(recipient.notify.rawValue)).bind(recipient.originalRecipient).bind(StoredRecipient.State.pending.rawValue)
+            .bind(recipient.target.name).bind(Int64(recipient.notify.rawValue)).bind(recipient.originalRecipient).bind(state.rawValue)
             .bind(recipient.copies).run()
     }
 
@@ -179,6 +181,11 @@ final class SpoolStore {
         return database.changes > 0
     }
 
+    /// Adds facts to a message.
+    func mark(_ id: QueueID, _ flags: StoredMessage.Flags) throws(DatabaseError) {
+        try database.prepare("UPDATE message SET flags=flags|? WHERE id=?").bind(flags.rawValue).bind(id.rawValue).run()
+    }
+
     /// As if it had just come: due now, no attempt was made, nobody works on it, not on hold.
     func startOver(_ id: QueueID, now: Timestamp) throws(DatabaseError) {
         try database.prepare("UPDATE message SET due=?, attempts=0, lease_owner=NULL, lease_until=0, held=0 WHERE id=?")
@@ -200,6 +207,8 @@ final class SpoolStore {
     struct Due: Sendable {
         var messages: [(StoredMessage, MessageContent)] = []
         var damaged: [QueueID] = []
+        /// An administrator gave them up; they are to be reported, and not to be tried.
+        var expired: [QueueID] = []
     }
 
     /// At most `limit` messages that are due, oldest first, leased to this node. A damaged one is left where it is until
@@ -218,7 +227,10 @@ final class SpoolStore {
         var due = Due()
         for var message in messages {
             try addRecipients(to: &message)
-            if !message.isDamaged, let content = try content(of: message) {
+            if message.flags.contains(.forcedExpire), !message.isDamaged {
+                try delayMessage.bind(lookAgain.microseconds).bind(message.id.rawValue).run()
+                due.expired.append(message.id)
+            } else if !message.isDamaged, let content = try content(of: message) {
                 try leaseMessage.bind(owner).bind(SpoolStore.leaseForever).bind(message.id.rawValue).run()
                 due.messages.append((message, content))
             } else {
@@ -227,6 +239,12 @@ final class SpoolStore {
             }
         }
         return due
+    }
+
+    /// Makes what is due after `latest`, later than any schedule has it, due now. How many messages.
+    func mendDue(now: Timestamp, latest: Timestamp) throws(DatabaseError) -> Int {
+        try database.prepare("UPDATE message SET due=? WHERE lease_until=0 AND held=0 AND due>?").bind(now.microseconds).bind(latest.microseconds).run()
+        return database.changes
     }
 
     /// When the next message that nobody works on is due.
@@ -317,6 +335,7 @@ final class SpoolStore {
             size: Int(row.integer(3)), flags: StoredMessage.Flags(rawValue: row.integer(4)), envelopeID: row.text(5),
             due: Timestamp(microseconds: row.integer(6)), attempts: Int(row.integer(7)), isLeased: row.integer(8) != 0,
             isHeld: row.integer(9) != 0, recipients: [])
+        message.verp = row.text(10).flatMap { VERP(delimiters: $0) }
         // Not the null sender: who takes it for that would never send a report.
         message.isDamaged = sender == .some(nil)
         return message

@@ -10,13 +10,34 @@ package struct IncomingMessage: Sendable {
     package let recipients: [QueuedRecipient]
     package let received: Timestamp
     package let content: MessageContent
+    /// Aliases that became several of `recipients`, and whose sender asked to hear of success: this is what they hear.
+    package let expansions: [QueuedRecipient]
+    /// Nothing is sent in answer to it, whatever becomes of it: it is the last word about another message.
+    let isLastWord: Bool
 
-    package init(id: QueueID, envelope: Envelope, recipients: [QueuedRecipient], received: Timestamp, content: MessageContent) {
+    package init(
+        id: QueueID, envelope: Envelope, recipients: [QueuedRecipient], received: Timestamp, content: MessageContent,
+        expansions: [QueuedRecipient] = []
+    ) {
+        self.init(id: id, envelope: envelope, recipients: recipients, received: received, content: content, expansions: expansions, isLastWord: false)
+    }
+
+    init(
+        id: QueueID, envelope: Envelope, recipients: [QueuedRecipient], received: Timestamp, content: MessageContent,
+        expansions: [QueuedRecipient] = [], isLastWord: Bool
+    ) {
         self.id = id
         self.envelope = envelope
         self.recipients = recipients
         self.received = received
         self.content = content
+        self.expansions = expansions
+        self.isLastWord = isLastWord
+    }
+
+    var flags: StoredMessage.Flags {
+        let flags = StoredMessage.Flags(envelope, bodyInFile: content.isFile)
+        return isLastWord ? flags.union(.lastWord) : flags
     }
 }
 
@@ -34,6 +55,8 @@ package struct StoredMessage: Sendable {
     /// An administrator put it on hold: it is not tried, and not given up either, until it is released.
     package var isHeld = false
     package var recipients: [StoredRecipient]
+    /// Nil: each recipient gets it from `sender`.
+    package var verp: VERP?
     /// Something in its rows could not be read, and is missing here. Such a message is kept, and never tried.
     package var isDamaged = false
 
@@ -49,6 +72,20 @@ package struct StoredMessage: Sendable {
         static let bodyInFile = Flags(rawValue: 16)
         /// BODY=BINARYMIME.
         static let binary = Flags(rawValue: 32)
+        /// The sender heard that it is late.
+        static let delayReported = Flags(rawValue: 64)
+        /// An administrator gave it up: it is returned to the sender when it is next due.
+        static let forcedExpire = Flags(rawValue: 128)
+        /// A notice to the postmaster: nothing is sent in answer to it.
+        static let lastWord = Flags(rawValue: 256)
+    }
+
+    package var isForcedToExpire: Bool { flags.contains(.forcedExpire) }
+
+    /// The sender that a recipient gets it from, and that hears what became of that recipient.
+    func sender(for recipient: QueuedRecipient) -> Address? {
+        guard let verp, let sender else { return sender }
+        return verp.sender(sender, for: recipient.target.address)
     }
 
     package var isEightBit: Bool { flags.contains(.eightBit) }
@@ -92,6 +129,8 @@ package struct StoredRecipient: Sendable {
         case relayed = 2
         /// Failed for good; the report is not yet queued.
         case failed = 3
+        /// No recipient, but an alias that led to several (RFC 3461 §5.2.7), whose sender asked to hear of success.
+        case expanded = 4
     }
 }
 
@@ -108,9 +147,10 @@ extension StoredMessage.Flags {
 }
 
 extension DeliveryRequest {
+    /// `recipients` is one alone where the sender differs with the recipient.
     init(_ message: StoredMessage, recipients: [QueuedRecipient], content: MessageContent) {
         self.init(
-            id: message.id, sender: message.sender, body: message.body,
+            id: message.id, sender: message.verp == nil ? message.sender : message.sender(for: recipients[0]), body: message.body,
             isInternationalized: message.flags.contains(.internationalized), returnContent: message.returnContent,
             envelopeID: message.envelopeID, received: message.received, content: content, recipients: recipients)
     }

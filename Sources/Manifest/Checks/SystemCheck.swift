@@ -14,6 +14,7 @@ enum SystemCheck {
         checkTLS(system, &findings)
         guard findings.knowsAllNames else { return }
         checkPostmaster(system, book, &findings)
+        checkReports(system.reports, book, &findings)
         checkLocalDomains(system, &findings)
     }
 
@@ -44,6 +45,17 @@ enum SystemCheck {
             findings.error(
                 .conflictingValues, "retry.minimum is longer than retry.maximum", at: queue.retryMinimum.span ?? queue.retryMaximum.span,
                 hint: queue.retryMinimum.position == nil || queue.retryMaximum.position == nil ? "the defaults are 5m and 4h" : nil)
+        }
+    }
+
+    /// A notice to nobody would be lost, and nobody would know.
+    private static func checkReports(_ reports: MailSystem.Reports, _ book: AddressBook, _ findings: inout Findings) {
+        for target in [reports.bounceNotice, reports.doubleBounceNotice, reports.delayNotice].compactMap({ $0 }) {
+            // Postmaster is always there, and may be the first user.
+            if case .name(let name) = target.value, lowercasedASCII(name) == "postmaster" { continue }
+            if case .nowhere = book.step(target.value, from: nil) {
+                findings.error(.danglingTarget, "\(quoted(target.value.word)) leads nowhere", at: target.span, hint: "name a user, an alias or a whole address")
+            }
         }
     }
 

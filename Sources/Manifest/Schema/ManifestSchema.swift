@@ -40,6 +40,9 @@ enum ManifestSchema {
         "listen", ListenKeys.syntax, default: "{}", example: "{smtp: [\"0.0.0.0:25\"]}", postfix: "inet_interfaces",
         "The addresses that each service listens at; an empty list turns it off.")
     static let queue = Key("queue", QueueKeys.syntax, default: "{}", example: "{lifetime: 3d}", "Mail on its way.")
+    static let reports = Key(
+        "reports", ReportKeys.syntax, default: "{}", example: "{delay_warning: 4h}",
+        "What senders, and the postmaster, are told about mail that waits or could not be delivered.")
     static let logging = Key("logging", LoggingKeys.syntax, default: "{}", example: "{level: debug}", "What is logged, and how.")
     static let smtpd = Key(
         "smtpd", SMTPDKeys.syntax, default: "{}", example: "{restrictions: [reject_unknown_client_hostname]}",
@@ -50,7 +53,7 @@ enum ManifestSchema {
 
     static let root = Syntax<MailSystem>.section([
         apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, tls, rewriting, limits, mailboxes,
-        localDelivery, listen, smtpd, queue, logging, tests,
+        localDelivery, listen, smtpd, queue, reports, logging, tests,
     ]) { section, findings in
         _ = section.optional(apiVersion, &findings)
         // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
@@ -75,6 +78,7 @@ enum ManifestSchema {
             localDelivery: section.value(localDelivery, &findings).value,
             listen: section.value(listen, &findings).value,
             queue: section.value(queue, &findings).value,
+            reports: section.value(reports, &findings).value,
             logging: section.value(logging, &findings).value,
             smtpd: section.value(smtpd, &findings).value,
             tests: section.value(tests, &findings).value)

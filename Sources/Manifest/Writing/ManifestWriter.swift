@@ -67,6 +67,7 @@ package enum ManifestWriter {
         ]))
         page.section("smtpd", smtpd(system.smtpd, defaults.smtpd))
         page.section("queue", queue(system.queue, defaults.queue))
+        page.section("reports", reports(system.reports, defaults.reports))
         let (logging, noLogging) = (system.logging, defaults.logging)
         page.section("logging", .mapping([
             ("level", unless(logging.level.value, noLogging.level.value) { .text($0.rawValue) }),
@@ -183,6 +184,18 @@ package enum ManifestWriter {
             ("lifetime", unless(queue.lifetime.value, fallback.lifetime.value, time)),
             ("bounce_lifetime", unless(queue.bounceLifetime.value, fallback.bounceLifetime.value, time)),
             ("minimum_free", unless(queue.minimumFree.value, fallback.minimumFree.value) { .plain(size($0)) }),
+        ])
+    }
+
+    private static func reports(_ reports: MailSystem.Reports, _ fallback: MailSystem.Reports) -> YAMLItem {
+        func person(_ target: Located<MailSystem.Target>?) -> YAMLItem? { target.map { targets([$0]) } }
+        return .mapping([
+            ("delay_warning", reports.delayWarning.map { .plain(duration($0.value)) }),
+            ("returned_size", unless(reports.returnedSize.value, fallback.returnedSize.value) { .plain(size($0)) }),
+            ("bounce_notice", person(reports.bounceNotice)),
+            ("double_bounce_notice", person(reports.doubleBounceNotice)),
+            ("delay_notice", person(reports.delayNotice)),
+            ("verp_delimiters", unless(reports.verpDelimiters.value, fallback.verpDelimiters.value) { .quoted($0.delimiters) }),
         ])
     }
 

@@ -154,6 +154,7 @@ struct Importer {
         importLimits()
         importServerRules()
         importQueue()
+        importReports()
         importServices()
         repair()
         importRewriting()

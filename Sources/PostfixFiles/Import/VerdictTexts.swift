@@ -60,7 +60,7 @@ extension ParameterVerdict {
         +smtpd_sasl_security_options smtpd_sasl_tls_security_options smtpd_sasl_mechanism_filter smtpd_sasl_authenticated_header: users log in with the passwords of the manifest
         +virtual_uid_maps virtual_gid_maps virtual_minimum_uid virtual_mailbox_lock mailbox_delivery_lock deliver_lock_* strict_mailbox_ownership allow_min_user require_home_directory: mailboxes belong to the user that Valija runs as
         +virtual_alias_*_limit: aliases end, or the manifest is not valid
-        +mime_* header_size_limit header_address_token_limit line_length_limit body_checks_size_limit queue_file_attribute_count_limit bounce_size_limit: limits of Postfix's parsers
+        +mime_* header_size_limit header_address_token_limit line_length_limit body_checks_size_limit queue_file_attribute_count_limit: limits of Postfix's parsers
         +*_reject_code *_defer_code defer_code reject_code access_map_*_code: replies have the codes of the standards
         +*_tempfail_action empty_address_* undisclosed_recipients_header always_add_missing_headers detect_8bit_encoding_header disable_mime_* cleanup_replace_stray_cr_lf: a detail of Postfix's
         +sendmail_fix_line_endings rewrite_service_name enable_original_recipient message_drop_headers header_from_format prepend_delivered_header: a detail of Postfix's headers
@@ -115,11 +115,13 @@ extension ParameterVerdict {
         -smtp_fallback_relay lmtp_fallback_relay best_mx_transport: mail that could not be delivered went to another server: it stays in the queue and is tried again
         -sender_dependent_relayhost_maps sender_dependent_default_transport_maps: mail went out by different servers for different senders: there is one relayhost
         -defer_transports master_service_disable: part of the service was held up or turned off: hold messages with `valija queue hold`
-        -delay_warning_time confirm_delay_cleared: senders were told that mail is late: they are told when it could not be delivered
-        -notify_classes *_notice_recipient bounce_template_file: the postmaster was told of troubles, or reports had a text of their own: read the log
+        -confirm_delay_cleared: senders were told that late mail was delivered: a sender may ask for that with NOTIFY=SUCCESS
+        -error_notice_recipient: the postmaster was told of troubles: read the log
+        +bounce_notice_recipient 2bounce_notice_recipient delay_notice_recipient: without its class in notify_classes it says nothing
+        -bounce_template_file: reports had a text of their own: it is Valija's
         -soft_bounce: everything was refused for now only: turn it on at the other server while you test
-        -double_bounce_sender 2bounce_notice_recipient bounce_notice_recipient disable_verp_bounces enable_threaded_bounces: reports that cannot be delivered are dropped
-        -default_verp_delimiters verp_delimiter_filter smtpd_authorized_verp_clients: senders of lists had addresses for each recipient: use a list manager that does so itself
+        -double_bounce_sender disable_verp_bounces enable_threaded_bounces: a detail of reports, which are from the null sender, to the address that VERP made
+        -verp_delimiter_filter smtpd_authorized_verp_clients authorized_verp_clients: who may ask for VERP, and how: the clients in networks may, with - = +
         -message_reject_characters message_strip_characters strict_7bit_headers strict_8bitmime* strict_mime_encoding_domain: mail with strange characters was refused or changed: it is taken as it is
         -smtpd_sender_login_maps local_login_sender_maps: who may send as whom: name the addresses under users.NAME.send_as
         -smtpd_sasl_exceptions_networks: some clients were not offered a login: use another port for them

@@ -54,6 +54,7 @@ extension RenderPlan {
         addLimits(to: &groups)
         addMailboxes(to: &groups, tables)
         addQueue(to: &groups)
+        addReports(to: &groups)
         return groups.groups
     }
 

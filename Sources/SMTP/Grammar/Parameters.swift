@@ -1,5 +1,5 @@
 // The arguments of MAIL and RCPT with the parameters of SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531) and DSN
-// (RFC 3461). Unknown parameters get 555 (RFC 5321 §4.1.1.11); one that comes twice is an error: its meaning is undefined.
+// (RFC 3461), and XVERP of Postfix. Unknown parameters get 555 (RFC 5321 §4.1.1.11); one that comes twice is an error: its meaning is undefined.
 
 internal import MailSyntax
 
@@ -12,6 +12,8 @@ struct MailCommand: Hashable, Sendable {
     var isInternationalized = false
     var returnContent: Envelope.ReturnContent?
     var envelopeID: String?
+    /// XVERP: the sender names the recipient; `.some(nil)`: between the usual delimiters.
+    var verp: VERP??
 
     ///     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
     init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
@@ -55,6 +57,11 @@ struct MailCommand: Hashable, Sendable {
             // RFC 3461 §4.4: envid-parameter = "ENVID=" xtext
             guard parameter.value.count <= GrammarLimits.envelopeID, let id = printableXText(parameter.value) else { throw parameter.flaw }
             envelopeID = id
+        case .xverp:
+            // VERP_README: XVERP, or XVERP= and two delimiters.
+            guard parameter.hasValue else { return verp = .some(nil) }
+            guard let delimiters = VERP(delimiters: String(decoding: parameter.value, as: UTF8.self)) else { throw parameter.flaw }
+            verp = delimiters
         case .notify, .orcpt, nil: throw .unknownParameter(parameter.name)
         }
     }
@@ -88,7 +95,7 @@ struct RecipientCommand: Hashable, Sendable {
         switch parameter.keyword {
         case .notify: notify = try RecipientCommand.notify(parameter)
         case .orcpt: originalRecipient = try RecipientCommand.originalRecipient(parameter)
-        case .size, .body, .smtputf8, .ret, .envid, nil: throw .unknownParameter(parameter.name)
+        case .size, .body, .smtputf8, .ret, .envid, .xverp, nil: throw .unknownParameter(parameter.name)
         }
     }
 
@@ -133,7 +140,7 @@ struct RecipientCommand: Hashable, Sendable {
 ///     esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 ///     esmtp-value   = 1*(%d33-60 / %d62-126)                  ; RFC 6531 §3.3: / UTF8-non-ascii
 private struct Parameter {
-    enum Keyword: UInt8 { case size, body, smtputf8, ret, envid, notify, orcpt }
+    enum Keyword: UInt8 { case size, body, smtputf8, ret, envid, notify, orcpt, xverp }
 
     let keyword: Keyword?
     /// For replies: bounded and printable.
@@ -150,10 +157,12 @@ private struct Parameter {
         let word = cursor.take { isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") }
         keyword = Parameter.keyword(word)
         hasValue = cursor.take(UInt8(ascii: "="))
-        value = cursor.take { $0 > 0x20 && $0 != UInt8(ascii: "=") && $0 != 0x7F }
+        // One of the delimiters of VERP may be a `=`, against the grammar above.
+        let mayHoldEquals = keyword == .xverp
+        value = cursor.take { $0 > 0x20 && (mayHoldEquals || $0 != UInt8(ascii: "=")) && $0 != 0x7F }
         name = keyword.map { "\($0)".uppercased() } ?? word.excerpt(GrammarLimits.echo)
-        // All but one have a value: without it, it is not the parameter of that name.
-        if let keyword, keyword != .smtputf8, !hasValue { throw .unknownParameter(name) }
+        // All but these have a value: without it, it is not the parameter of that name.
+        if let keyword, keyword != .smtputf8, keyword != .xverp, !hasValue { throw .unknownParameter(name) }
         let startsRight = word.first.map { isLetter($0) || isDigit($0) } ?? false
         guard startsRight, cursor.isAtEnd || isBlank(cursor.next!), hasValue != value.isEmpty else {
             throw .badParameter(name)
@@ -168,16 +177,17 @@ private struct Parameter {
         else if word.equals(word: "ENVID") { .envid }
         else if word.equals(word: "NOTIFY") { .notify }
         else if word.equals(word: "ORCPT") { .orcpt }
+        else if word.equals(word: "XVERP") { .xverp }
         else { nil }
     }
 }
 
 private struct SeenParameters {
-    private var bits: UInt8 = 0
+    private var bits: UInt16 = 0
 
     mutating func insert(_ parameter: Parameter) throws(SyntaxFlaw) {
         guard let keyword = parameter.keyword else { return }
-        let bit = UInt8(1) << keyword.rawValue
+        let bit = UInt16(1) << UInt16(keyword.rawValue)
         guard bits & bit == 0 else { throw .duplicateParameter(parameter.name) }
         bits |= bit
     }

@@ -172,14 +172,18 @@ extension ServerSession {
         if let size = command.declaredSize, size > sizeLimit {
             return reject(.messageTooLarge, command: commandExcerpt, of: Envelope(sender: sender))
         }
+        // To those who may not use it, it is no option.
+        if command.verp != nil, !mayUseVERP { return reject(.unknownParameter("XVERP")) }
+        if command.verp != nil, sender == nil { return reject(Reply(503, EnhancedCode(5, 5, 4), "Error: XVERP requires non-null sender")) }
         if let limit = configuration.messageLimit, messages >= limit {
             // RFC 9422 §5: the client was told, and has to come again.
             return close(with: Reply(421, EnhancedCode(4, 5, 3), "\(configuration.hostname) Error: no more than \(limit) messages in a session"))
         }
         messages += 1
-        let envelope = Envelope(
+        var envelope = Envelope(
             sender: sender, body: command.body, isInternationalized: command.isInternationalized,
             returnContent: command.returnContent, envelopeID: command.envelopeID)
+        if let verp = command.verp { envelope.verp = verp ?? configuration.verp }
         phase = .waiting(.sender(Transaction(envelope: envelope)))
         actions.append(.judgeSender(sender, declaredSize: command.declaredSize))
     }

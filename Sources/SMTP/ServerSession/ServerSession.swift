@@ -11,7 +11,8 @@
 // Extensions, announced because they work: PIPELINING (RFC 2920), SIZE (RFC 1870), VRFY, ENHANCEDSTATUSCODES (RFC 2034),
 // 8BITMIME (RFC 6152), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING and BINARYMIME (RFC 3030), LIMITS (RFC 9422), and where
 // they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD. It speaks LMTP (RFC 2033) as well, which is the same
-// but for LHLO and a reply to the content for each recipient.
+// but for LHLO and a reply to the content for each recipient. Taken, but not announced: XVERP
+// (Postfix), from those whom the shell lets use it.
 //
 // Does not: decide who may send what to whom, write trace headers, know the time or the client's address.
 
@@ -34,15 +35,19 @@ package struct ServerSession: Sendable {
         package var offersETRN = false
         /// MAIL commands of one session; nil: no limit.
         package var messageLimit: Int?
+        /// Where XVERP does not name delimiters.
+        package var verp: VERP
 
         package init(
-            hostname: Domain, origin: Domain, messageSizeLimit: Int, recipientLimit: Int, limits: ServerLimits = ServerLimits()
+            hostname: Domain, origin: Domain, messageSizeLimit: Int, recipientLimit: Int, limits: ServerLimits = ServerLimits(),
+            verp: VERP = .usual
         ) {
             self.hostname = hostname
             self.origin = origin
             self.messageSizeLimit = messageSizeLimit
             self.recipientLimit = recipientLimit
             self.limits = limits
+            self.verp = verp
         }
     }
 
@@ -159,6 +164,8 @@ package struct ServerSession: Sendable {
     private var ending: Reply?
     /// Grows with every command line that is whole and every answer: as long as it stands still, the session waits for its client.
     package internal(set) var progress = 0
+    /// The client may ask for VERP.
+    package var mayUseVERP = false
 
     /// The argument of the last HELO or EHLO.
     package internal(set) var helo: String?

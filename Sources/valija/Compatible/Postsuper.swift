@@ -1,13 +1,13 @@
-// postsuper(1): deletes, holds, releases and requeues queued mail, with the words and exit codes of Postfix's.
+// postsuper(1): deletes, holds, releases, requeues and expires queued mail, with the words and exit codes of Postfix's.
 //
 // `-s`, `-S` and `-p` put Postfix's directories in order and remove files that crashes left; the spool is a database whose
-// transactions are whole, and is cleaned up at each start: there is nothing to do. Forced expiry (`-e`, `-f`) is refused.
+// transactions are whole, and is cleaned up at each start: there is nothing to do.
 
 import MailQueue
 
 enum Postsuper {
     private static let usage = """
-        postsuper [-c config_dir] [-d queue_id (delete)] [-h queue_id (hold)] [-H queue_id (un-hold)] [-p (purge temporary files)] \
+        postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] [-f queue_id (expire and/or un-hold)] [-h queue_id (hold)] [-H queue_id (un-hold)] [-p (purge temporary files)] \
         [-r queue_id (requeue)] [-s (structure fix)] [-S (redundant structure fix)][-v (verbose)] [queue...]
         """
 
@@ -25,6 +25,8 @@ enum Postsuper {
     private static let deeds = [
         Deed(letter: "r", verb: .requeue, done: "requeued", sum: "Requeued", queues: [.hold, .incoming, .active, .deferred]),
         Deed(letter: "d", verb: .delete, done: "removed", sum: "Deleted", queues: [.hold, .incoming, .active, .deferred]),
+        Deed(letter: "e", verb: .expireUnlessHeld, done: "expired", sum: "Force-expired", queues: [.hold, .incoming, .active, .deferred]),
+        Deed(letter: "f", verb: .expire, done: "expired", sum: "Force-expired", queues: [.hold, .incoming, .active, .deferred]),
         Deed(letter: "h", verb: .hold, done: "placed on hold", sum: "Placed on hold", queues: [.incoming, .active, .deferred]),
         Deed(letter: "H", verb: .release, done: "released from hold", sum: "Released from hold", queues: [.hold]),
     ]
@@ -34,9 +36,6 @@ enum Postsuper {
 
     static func run(_ arguments: [String]) -> ExitStatus {
         runCompatible("postsuper", arguments, letters: "c:d:e:f:h:H:pr:sSv", usage: usage, usageStatus: .failure) { options in
-            for letter in ["e", "f"] as [Character] where options.has(letter) {
-                throw CommandError(status: .failure, text: "-\(letter): forced expiry is not supported; -d deletes a message without a report")
-            }
             for name in options.operands where QueueName(rawValue: name) == nil && !emptyQueues.contains(name) {
                 throw CommandError(status: .failure, text: "invalid directory name: \(name)")
             }
@@ -45,7 +44,7 @@ enum Postsuper {
     }
 
     private static func change(_ options: CommandOptions) throws -> ExitStatus {
-        var sums: [QueueVerb: Int] = [:]
+        var sums: [String: Int] = [:]
         let wanted = options.options.compactMap { option in deeds.first { $0.letter == option.letter }.map { (deed: $0, value: option.value) } }
         guard !wanted.isEmpty else { return .ok }
         let directory = try options.queueDirectory()
@@ -60,10 +59,10 @@ enum Postsuper {
                 count = try change(directory, deed, lines.last?.isEmpty == true ? lines.dropLast() : lines)
             default: count = try change(directory, deed, [value[...]])
             }
-            sums[deed.verb, default: 0] += count
+            sums[deed.sum, default: 0] += count
         }
         for deed in deeds {
-            if let sum = sums[deed.verb] { complain("postsuper: \(deed.sum): \(sum) message\(sum == 1 ? "" : "s")") }
+            if let sum = sums.removeValue(forKey: deed.sum) { complain("postsuper: \(deed.sum): \(sum) message\(sum == 1 ? "" : "s")") }
         }
         return .ok
     }

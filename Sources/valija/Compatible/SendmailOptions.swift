@@ -22,6 +22,8 @@ struct SendmailOptions: Equatable {
     var returnContent: Envelope.ReturnContent?
     /// -V
     var envelopeID: String?
+    /// -XV, -XVxy: the parameter of MAIL for VERP.
+    var verp: String?
     /// -qIID: flush this message only.
     var flushedID: String?
     var recipients: [String] = []
@@ -87,6 +89,12 @@ struct SendmailOptions: Equatable {
         case "b": try takeMode(value)
         // -oi is -i; -om, -oem and their kin ask for what happens anyway.
         case "o": if value == "i" { ignoresDots = true }
+        // -X has meant a log file of all traffic since sendmail 8; Postfix's -XV is something else.
+        case "X" where value.hasPrefix("V"):
+            guard value.count == 1 || VERP(delimiters: String(value.dropFirst())) != nil else {
+                throw UsageError(text: "option -XV takes two of the characters -=+, not \(value.dropFirst())")
+            }
+            verp = value.count == 1 ? "XVERP" : "XVERP=\(value.dropFirst())"
         case "B", "h", "O", "p", "A", "L", "X", "C", "e": break  // no meaning here, as in Postfix's sendmail(1)
         default: throw UsageError(text: "unknown option -\(option)")
         }

@@ -286,7 +286,7 @@ def _():
         database = sqlite3.connect(server.spool / "spool.db")
         due = (int(time.time()) + 36000) * 1_000_000
         with database:
-            database.executemany("INSERT INTO message VALUES(?,'bob@example.net',?,1000,0,NULL,?,1,NULL,0,0)",
+            database.executemany("INSERT INTO message VALUES(?,'bob@example.net',?,1000,0,NULL,?,1,NULL,0,0,NULL)",
                                  ((n + 1, 1_700_000_000_000_000, due) for n in range(count)))
             database.executemany("INSERT INTO recipient VALUES(?,0,?,?,NULL,0,NULL,0,451,'4.4.1','connect to x: refused','none',NULL,1)",
                                  ((n + 1, f"r{n}@elsewhere.example", f"r{n}@elsewhere.example") for n in range(count)))
