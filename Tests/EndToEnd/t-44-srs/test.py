@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import os
+import socket
+import subprocess
 import time
 
 from kit import *
@@ -44,6 +46,40 @@ def server(port, **keys):
                   domains={"example.org": {}, "v.example": {"kind": "virtual", "addresses": {"x": "x@mobile.example", "postmaster": "postmaster"}},
                            "branch.example": {"kind": "relay", "via": f"[127.0.0.1]:{port}"}},
                   rewriting={"srs": {"domain": "srs.example.org", "secret": {"file": str(path)}}}, **keys)
+
+
+@test("postsrsd with the same secret makes the same addresses, and reads those that are made here")
+def _():
+    secret = SCRATCH / "postsrsd-secret"
+    secret.write_text(SECRET + "\n")
+    there, back = free_port(), free_port()
+    daemon = subprocess.Popen(["/usr/sbin/postsrsd", "-d", "srs.example.org", "-s", str(secret), "-f", str(there), "-r", str(back), "-l", "127.0.0.1"],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ask(port, address):
+        def answer():
+            try:
+                with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                    connection.sendall(f"get {address}\n".encode())
+                    return connection.recv(1000).decode().strip()
+            except ConnectionRefusedError:
+                return None
+        return wait_for(answer, what="postsrsd")
+
+    try:
+        with Sink() as sink, server(sink.port) as forwarder:
+            first = srs0("user@origin.example", "first.example", "another secret")
+            for sender in ("Someone@Sender.Example", first, srs1(first, "second.example", "a third one")):
+                count = len(sink.messages)
+                forwarder.send(message("m"), ["away@example.org"], sender=sender)
+                wait_for(lambda: len(sink.messages) > count, what="the forwarded message")
+                made = sink.messages[-1][0]
+                assert ask(there, sender) == f"200 {made}", (ask(there, sender), made)
+            made = sink.messages[0][0]
+            assert ask(back, made) == "200 Someone@Sender.Example", ask(back, made)
+    finally:
+        daemon.kill()
+        daemon.wait()
 
 
 @test("mail that is forwarded to the outside goes out with a rewritten sender; the mailbox keeps the real one")
