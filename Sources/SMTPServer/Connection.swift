@@ -5,6 +5,7 @@
 // them: whoever sends faster than we work or than they listen waits in their own TCP window, not in our memory. It does
 // not stop for an answer, which would cost two system calls a message.
 
+internal import Glibc
 internal import MailQueue
 internal import MailSyntax
 internal import NIOCore
@@ -23,6 +24,9 @@ final class Connection: ChannelDuplexHandler {
     static let lingerTimeout = TimeAmount.seconds(30)
     /// More unread input than this, and the connection stops reading.
     static let mostInput = 64 << 10
+
+    /// tcp(7): what is written waits for more, or for close(2).
+    private static let cork = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_CORK))
 
     /// A message between MAIL and its end.
     private struct Transaction {
@@ -199,6 +203,8 @@ final class Connection: ChannelDuplexHandler {
         isLingering = true
         patience.renew(context.eventLoop.now)
         let output = session.takeOutput() ?? ByteBuffer()
+        // The last reply and the end of the stream go in one segment.
+        if client.address != nil { try? context.channel.syncOptions?.setOption(Connection.cork, value: 1) }
         context.writeAndFlush(wrapOutboundOut(output)).assumeIsolated().whenComplete { _ in context.close(promise: nil) }
     }
 

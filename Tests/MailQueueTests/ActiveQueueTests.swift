@@ -54,6 +54,24 @@ struct ActiveQueueTests {
         #expect(more.isEmpty, "no more start than slots are free")
     }
 
+    @Test("until the gathering is over, only what fills a batch starts; mail for a next hop does not wait")
+    func gathering() {
+        var limits = ActiveQueue.Limits()
+        (limits.mailboxConcurrency, limits.mailboxShare, limits.mailboxBatch) = (2, 8, 8)
+        var queue = ActiveQueue(limits: limits)
+        for id in 1...7 as ClosedRange<Int64> { add(id, &queue) }
+        add(8, to: ["x@fast.example"], &queue)
+        #expect(queue.startBatches(gathered: false).map { $0.requests.map(\.id.rawValue) } == [[8]])
+        #expect(queue.isGathering)
+        add(9, &queue)
+        #expect(queue.startBatches(gathered: false).map { $0.requests.map(\.id.rawValue) } == [[1, 2, 3, 4, 5, 6, 7, 9]])
+        #expect(!queue.isGathering)
+        add(10, &queue)
+        #expect(queue.startBatches(gathered: false).isEmpty)
+        #expect(queue.startBatches().map { $0.requests.map(\.id.rawValue) } == [[10]], "it is over")
+        #expect(!queue.isGathering)
+    }
+
     @Test("a place whose slots are taken holds up no other, and goes on when a batch ends")
     func isolation() {
         var limits = ActiveQueue.Limits()

@@ -21,8 +21,9 @@ struct ActiveQueue: Sendable {
         var nextHopConcurrency = 20
         /// The agent has a limit of its own, by the manifest.
         var commandConcurrency = 100
-        /// Messages that stay together: they share their syncs, and come into a mailbox in the order of their arrival.
-        var mailboxShare = 64
+        /// Messages that stay together: they share their syncs, do not wait for each other's locks on one directory, and come into
+        /// a mailbox in the order of their arrival.
+        var mailboxShare = 256
         var mailboxBatch = 256
         /// Messages over one connection before another takes over.
         var nextHopBatch = 50
@@ -131,13 +132,18 @@ struct ActiveQueue: Sendable {
         }
     }
 
-    /// All batches that may start now.
-    mutating func startBatches() -> [Batch] {
+    /// All batches that may start now. `gathered`: also those that are not worth their syncs, for no more is waited for.
+    mutating func startBatches(gathered: Bool = true) -> [Batch] {
         var batches: [Batch] = []
+        var early: [DeliveryPlace] = []
         while let name = ready.popFirst() {
             guard var place = places[name] else { continue }
-            place.isReady = false
             let (concurrency, least, largest) = bounds(of: name)
+            if !gathered, place.waiting.count < min(least, largest) {
+                early.append(name)
+                continue
+            }
+            place.isReady = false
             while place.running < concurrency, !place.waiting.isEmpty {
                 // Spread what waits over the free slots: the least that is worth a slot when little waits, full batches when
                 // much does.
@@ -149,8 +155,12 @@ struct ActiveQueue: Sendable {
             }
             places[name] = place.running == 0 ? nil : place
         }
+        ready += early
         return batches
     }
+
+    /// Some could start, and wait for more of their kind.
+    var isGathering: Bool { !ready.isEmpty }
 
     mutating func batchEnded(_ name: DeliveryPlace) {
         guard var place = places[name] else { return }

@@ -229,20 +229,22 @@ package final class DeliveryScheduler: Sendable {
             return !state.isDispatching
         }
         guard mustSchedule else { return }
-        if gathering > .zero { loop.scheduleTask(in: gathering) { self.dispatch() } } else { loop.execute { self.dispatch() } }
+        if gathering > .zero { loop.scheduleTask(in: gathering) { self.dispatch(gathered: true) } } else { loop.execute { self.dispatch(gathered: true) } }
     }
 
-    private func dispatch() {
-        state.withLockedValue { state in
-            state.isDispatching = false
-            guard !state.isStopped else { return }
+    private func dispatch(gathered: Bool) {
+        let mustGather = state.withLockedValue { state in
+            if gathered { state.isDispatching = false }
+            guard !state.isStopped else { return false }
             // Under one lock with the question: whoever stops sees all the tasks that there will be.
-            for batch in state.active.startBatches() {
+            for batch in state.active.startBatches(gathered: gathered) {
                 state.lastTask += 1
                 let number = state.lastTask
                 state.tasks[number] = Task { await self.run(batch, task: number) }
             }
+            return state.active.isGathering
         }
+        if mustGather { dispatchSoon() }
     }
 
     private func run(_ batch: ActiveQueue.Batch, task number: Int) async {
@@ -280,7 +282,7 @@ package final class DeliveryScheduler: Sendable {
             state.active.batchEnded(batch.place)
             state.tasks[number] = nil
         }
-        dispatch()
+        dispatch(gathered: false)
         loadIfDue()
     }
 
