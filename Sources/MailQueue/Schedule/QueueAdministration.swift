@@ -48,12 +48,6 @@ package struct QueueSelection: Sendable {
     }
 
     var meansAll: Bool { site == nil && queues.count == QueueName.allCases.count }
-
-    func matches(_ message: StoredMessage) -> Bool {
-        guard queues.contains(message.queue) else { return false }
-        guard let site else { return true }
-        return message.recipients.contains { $0.state == .pending && $0.recipient.target.address.domain == site }
-    }
 }
 
 package enum QueueChange: String, Sendable {
@@ -64,8 +58,8 @@ package enum QueueChange: String, Sendable {
 }
 
 extension DeliveryScheduler {
-    /// Messages looked at in one go.
-    private static let page = 500
+    /// Messages looked at, and changed, in one transaction: others write in between.
+    private static let page = 2000
 
     /// Messages in the order of their arrival, a page at a time, so that a queue of any length can be listed.
     package func list(after id: QueueID, limit: Int) async throws(SpoolFailure) -> [StoredMessage] {
@@ -101,12 +95,10 @@ extension DeliveryScheduler {
         }
         var last = QueueID(rawValue: -1)
         let newest = spool.newestID
-        while true {
-            let page = try await list(after: last, limit: DeliveryScheduler.page).filter { $0.id <= newest }
-            guard let end = page.last else { break }
-            let chosen = page.filter(selection.matches).map(\.id)
-            count += try await perform(verb, chosen).count { $0.change == .changed }
-            last = end.id
+        while last < newest {
+            guard let page = try await spool.perform({ [last] in try $0.choose(after: last, limit: DeliveryScheduler.page, selection) }) else { break }
+            count += try await perform(verb, page.ids.filter { $0 <= newest }).count { $0.change == .changed }
+            last = page.last
         }
         if count > 0 { logChange(verb, count: count) }
         return count

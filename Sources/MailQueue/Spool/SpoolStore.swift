@@ -23,6 +23,8 @@ final class SpoolStore {
     private let leaseMessage: Database.Statement
     private let delayMessage: Database.Statement
     private let updateMark: Database.Statement
+    /// Statements that few spools ever need, by their text.
+    private var administration: [String: Database.Statement] = [:]
     private let selectMessage: Database.Statement
     private let selectDue: Database.Statement
     private let selectPage: Database.Statement
@@ -160,7 +162,7 @@ final class SpoolStore {
 
     /// Makes a message due now that waits and is not on hold. False: it does not wait.
     func makeDue(_ id: QueueID, now: Timestamp) throws(DatabaseError) -> Bool {
-        try database.prepare("UPDATE message SET due=?1 WHERE id=?2 AND lease_until=0 AND held=0 AND due>?1")
+        try prepared("UPDATE message SET due=?1 WHERE id=?2 AND lease_until=0 AND held=0 AND due>?1")
             .bind(now.microseconds).bind(id.rawValue).run()
         return database.changes > 0
     }
@@ -175,7 +177,7 @@ final class SpoolStore {
     /// Puts a message on hold, or takes it off and makes it due. False: it was so already, or is not there.
     func setHeld(_ id: QueueID, _ isHeld: Bool, now: Timestamp) throws(DatabaseError) -> Bool {
         let change = isHeld ? "held=1 WHERE id=?1 AND held=0" : "held=0, due=?2 WHERE id=?1 AND held=1"
-        let statement = try database.prepare("UPDATE message SET \(change)").bind(id.rawValue)
+        let statement = try prepared("UPDATE message SET \(change)").bind(id.rawValue)
         if !isHeld { statement.bind(now.microseconds) }
         try statement.run()
         return database.changes > 0
@@ -183,23 +185,31 @@ final class SpoolStore {
 
     /// Adds facts to a message.
     func mark(_ id: QueueID, _ flags: StoredMessage.Flags) throws(DatabaseError) {
-        try database.prepare("UPDATE message SET flags=flags|? WHERE id=?").bind(flags.rawValue).bind(id.rawValue).run()
+        try prepared("UPDATE message SET flags=flags|? WHERE id=?").bind(flags.rawValue).bind(id.rawValue).run()
     }
 
     /// As if it had just come: due now, no attempt was made, nobody works on it, not on hold.
     func startOver(_ id: QueueID, now: Timestamp) throws(DatabaseError) {
-        try database.prepare("UPDATE message SET due=?, attempts=0, lease_owner=NULL, lease_until=0, held=0 WHERE id=?")
+        try prepared("UPDATE message SET due=?, attempts=0, lease_owner=NULL, lease_until=0, held=0 WHERE id=?")
             .bind(now.microseconds).bind(id.rawValue).run()
     }
 
     /// Gives the lease back without counting an attempt: none was made.
     func returnLease(_ id: QueueID) throws(DatabaseError) {
-        try database.prepare("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE id=?").bind(id.rawValue).run()
+        try prepared("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE id=?").bind(id.rawValue).run()
     }
 
     /// Whatever an earlier process of this node was working on, it works on no longer.
     func returnLeases() throws(DatabaseError) {
         try database.execute("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE lease_until<>0")
+    }
+
+    /// What administrators do to many messages one by one. Each use runs a statement to its end.
+    private func prepared(_ sql: String) throws(DatabaseError) -> Database.Statement {
+        if let statement = administration[sql] { return statement }
+        let statement = try database.prepare(sql)
+        administration[sql] = statement
+        return statement
     }
 
     // MARK: Reading
@@ -259,7 +269,7 @@ final class SpoolStore {
 
     func contains(_ id: QueueID) throws(DatabaseError) -> Bool {
         var isThere = false
-        try database.prepare("SELECT 1 FROM message WHERE id=?").bind(id.rawValue).forEachRow { _ in
+        try prepared("SELECT 1 FROM message WHERE id=?").bind(id.rawValue).forEachRow { _ in
             isThere = true
             return false
         }
@@ -304,6 +314,31 @@ final class SpoolStore {
         }
         for index in messages.indices { try addRecipients(to: &messages[index]) }
         return messages
+    }
+
+    /// The first messages after `id`, as far as they are in one of these queues, and the last that was looked at; nil: none was.
+    /// `site`: with a recipient there that waits.
+    func choose(after id: QueueID, limit: Int, _ selection: QueueSelection) throws(DatabaseError) -> (ids: [QueueID], last: QueueID)? {
+        var (ids, last): ([QueueID], QueueID?) = ([], nil)
+        try prepared("SELECT id, attempts, lease_until, held FROM message WHERE id>? ORDER BY id LIMIT ?").bind(id.rawValue).bind(limit).forEachRow { row in
+            let queue = QueueName(isHeld: row.integer(3) != 0, isLeased: row.integer(2) != 0, attempts: Int(row.integer(1)))
+            last = QueueID(rawValue: row.integer(0))
+            if selection.queues.contains(queue) { ids.append(last!) }
+            return true
+        }
+        guard let last else { return nil }
+        guard let site = selection.site, !ids.isEmpty else { return (ids, last) }
+        var there: Set<QueueID> = []
+        try prepared("SELECT message, address FROM recipient WHERE message>? AND message<=? AND state=\(StoredRecipient.State.pending.rawValue)")
+            .bind(id.rawValue).bind(last.rawValue).forEachRow { row in
+                if let address = row.text(1), let at = address.utf8.lastIndex(of: UInt8(ascii: "@")),
+                    Domain(String(address[address.utf8.index(after: at)...])) == site
+                {
+                    there.insert(QueueID(rawValue: row.integer(0)))
+                }
+                return true
+            }
+        return (ids.filter { there.contains($0) }, last)
     }
 
     /// Nil: the row is missing.

@@ -92,7 +92,7 @@ package struct StoredMessage: Sendable {
     package var body: Envelope.BodyType { flags.contains(.binary) ? .binary : flags.contains(.eightBit) ? .eightBitMIME : .sevenBit }
 
     /// Where Postfix would keep it.
-    package var queue: QueueName { isHeld ? .hold : isLeased ? .active : attempts > 0 ? .deferred : .incoming }
+    package var queue: QueueName { QueueName(isHeld: isHeld, isLeased: isLeased, attempts: attempts) }
 
     package var returnContent: Envelope.ReturnContent? {
         flags.contains(.returnFull) ? .full : flags.contains(.returnHeaders) ? .headers : nil
@@ -108,6 +108,8 @@ package enum QueueName: String, CaseIterable, Sendable {
     /// Waits for another attempt.
     case deferred
     case hold
+
+    init(isHeld: Bool, isLeased: Bool, attempts: Int) { self = isHeld ? .hold : isLeased ? .active : attempts > 0 ? .deferred : .incoming }
 }
 
 /// A recipient that is not done with yet.
