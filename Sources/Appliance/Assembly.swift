@@ -92,20 +92,28 @@ package struct Assembly {
         }
     }
 
+    private func openResolver() throws -> DNS.Resolver {
+        do throws(DNS.Resolver.Flaw) {
+            return try DNS.Resolver(first.names, notice: resolverNotice(log))
+        } catch {
+            throw ApplianceFailure(description: "dns: \(error)")
+        }
+    }
+
     private func assemble(_ spool: Spool, _ group: MultiThreadedEventLoopGroup, _ threads: NIOThreadPool) throws -> ReloadableParts {
-        let resolver = try Resolver(.system())
+        let names = CurrentNames(try openResolver())
         let space = SpoolSpace(directory: first.queueDirectory.value, minimum: first.space, threads: threads)
         let commands = CommandAgent(configuration: first.commands)
         let mailboxes = LocalAgent(configuration: first.mailboxes, spool: spool, threads: threads)
-        let nextHops = SMTPAgent(configuration: first.nextHops, resolver: resolver, group: group, threadPool: threads)
+        let nextHops = SMTPAgent(configuration: first.nextHops, resolver: names, group: group, threadPool: threads)
         let scheduler = DeliveryScheduler(
             spool: spool, mailboxes: mailboxes, commands: commands, nextHops: nextHops, configuration: first.queue, log: log,
             loop: group.next(), now: Timestamp.now, chance: { .random(in: 0..<1) })
-        let smtp = SMTPService(queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage, resolver: resolver)
+        let smtp = SMTPService(queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: space.shortage, resolver: names)
         let health = Health(scheduler: scheduler, smtp: smtp, space: space, log: log, manifest: file, started: started)
         let listeners = Listeners(service: smtp, healthRoutes: health.routes, group: group, log: log)
         return ReloadableParts(
-            scheduler: scheduler, mailboxes: mailboxes, commands: commands, nextHops: nextHops, space: space, health: health, listeners: listeners, log: log)
+            scheduler: scheduler, mailboxes: mailboxes, commands: commands, nextHops: nextHops, names: names, space: space, health: health, listeners: listeners, log: log)
     }
 
     private func openListeners(_ parts: ReloadableParts, control: ControlRoutes, _ reload: ReloadRoutes) async throws {

@@ -78,6 +78,8 @@ struct Side: Sendable {
             Value("address_extension", system.addressExtension.value.map { "\($0)" }),
             Value("relayhost", relayhost.map { "\($0.hop)" }), Value("relayhost.username", relayhost?.username?.value),
             Value("relayhost.password", nil, secret: relayhost?.password?.value), Value("relayhost.tls", relayhost?.tls?.value.rawValue),
+            Value("dns.resolvers", system.dns.resolvers.value.map(\.description).joined(separator: ", ")),
+            Value("dns.dnssec", system.dns.validation.value.rawValue), Value("dns.trust_anchor", system.dns.trustAnchor?.value),
             Value("tls.level", system.tls.level.value.rawValue), Value("tls.certificate", system.tls.certificate?.value.chain.value),
             Value("tls.key", system.tls.certificate?.value.key.value),
             Value("tls.certificates", list(system.tls.certificates.map { "\($0.domain.value): \($0.certificate.chain.value), \($0.certificate.key.value)" })),

@@ -3,6 +3,7 @@
 // Making it takes as long as the manifest is long, on whatever thread it is made. Putting it into force then is to hand out
 // references to what nobody changes any more.
 
+internal import DNS
 internal import Delivery
 internal import MailQueue
 internal import MailSyntax
@@ -27,6 +28,8 @@ struct Preparation: Sendable {
     let mailboxes: LocalAgent.Configuration
     let commands: CommandAgent.Configuration
     let nextHops: SMTPAgent.Configuration
+    let names: Resolver.Configuration
+    let resolvers: Located<[MailSystem.DNS.Resolver]>
     let contents: String
     /// What files that the manifest names say against it: with any, it is not put into force.
     let faults: [Diagnostic]
@@ -54,6 +57,8 @@ struct Preparation: Sendable {
         mailboxes = mailboxConfiguration(system, router)
         commands = commandConfiguration(system)
         nextHops = nextHopConfiguration(system, router)
+        names = resolverConfiguration(system.dns)
+        resolvers = system.dns.resolvers
         contents = system.contents
     }
 }

@@ -79,7 +79,8 @@ func commandConfiguration(_ system: MailSystem) -> CommandAgent.Configuration {
 func nextHopConfiguration(_ system: MailSystem, _ router: Router) -> SMTPAgent.Configuration {
     var limits = SMTPAgent.Limits()
     limits.grace = Grace.conversations
-    return SMTPAgent.Configuration(hostname: system.hostname.value, limits: limits, rewriting: OutgoingRewriting(router))
+    return SMTPAgent.Configuration(
+        hostname: system.hostname.value, limits: limits, ownEndpoints: ownEndpoints(system.listen.smtp.value), rewriting: OutgoingRewriting(router))
 }
 
 extension MailboxFormat {

@@ -5,6 +5,7 @@
 // under way ends by what it began with. What cannot be changed while it runs is refused like any other error of the file,
 // and so the manifest that was in force stays so.
 
+internal import DNS
 internal import Delivery
 internal import Glibc
 internal import MailQueue
@@ -33,6 +34,7 @@ struct ReloadableParts: Sendable {
     let mailboxes: LocalAgent
     let commands: CommandAgent
     let nextHops: SMTPAgent
+    let names: CurrentNames
     let space: SpoolSpace
     let health: Health
     let listeners: Listeners
@@ -91,7 +93,9 @@ actor Reload {
         let wanted = Listeners.Addresses(new.listen)
         let opened: Listeners.Opened
         switch await open(new, wanted) {
-        case .success(let listeners): opened = listeners
+        case .success(let found):
+            opened = found.listeners
+            if let names = found.names { parts.names.replace(names) }
         case .failure(let refusal): return refuse(read.source, read.diagnostics + refusal.diagnostics, cause)
         }
         let isSame = new.text == inForce.text
@@ -110,7 +114,7 @@ actor Reload {
     }
 
     /// All that may fail: what the new manifest needs is there when this succeeds, and nothing is changed yet.
-    private func open(_ new: Preparation, _ wanted: Listeners.Addresses) async -> Result<Listeners.Opened, Refusal> {
+    private func open(_ new: Preparation, _ wanted: Listeners.Addresses) async -> Result<(listeners: Listeners.Opened, names: DNS.Resolver?), Refusal> {
         var diagnostics = new.faults
         // The keys are those of `ManifestComparison.fixedKeys`.
         if new.queueDirectory.value != inForce.queueDirectory.value {
@@ -126,9 +130,18 @@ actor Reload {
         if new.mailboxDirectory.value != inForce.mailboxDirectory.value, let fault = await mailboxDirectoryFault(new.mailboxDirectory.value) {
             diagnostics.append(Diagnostic(.cannotApply, .error, "mailboxes.directory: \(fault)", file: file, at: new.mailboxDirectory.position))
         }
+        // The system's files may have changed while the manifest did not.
+        var names: DNS.Resolver?
+        if new.names != inForce.names {
+            do throws(DNS.Resolver.Flaw) {
+                names = try DNS.Resolver(new.names, notice: resolverNotice(parts.log))
+            } catch {
+                diagnostics.append(Diagnostic(.cannotApply, .error, "dns: \(error)", file: file, at: new.resolvers.position))
+            }
+        }
         guard diagnostics.isEmpty else { return .failure(Refusal(diagnostics: diagnostics)) }
         do throws(ListenerFailure) {
-            return .success(try await parts.listeners.open(wanted, new.smtp))
+            return .success((try await parts.listeners.open(wanted, new.smtp), names))
         } catch {
             let position = error.service == .health ? new.listen.health.position : new.listen.smtp.position
             return .failure(Refusal(diagnostics: [Diagnostic(.cannotApply, .error, "\(error)", file: file, at: position)]))

@@ -47,6 +47,7 @@ package struct MailSystem: Sendable {
     /// Clients that may relay without login. Default: loopback.
     package var networks: Located<[Network]>
     package var relayhost: Located<Relayhost>?
+    package var dns: DNS
     package var tls: TLS
     package var rewriting: Rewriting
     package var limits: Limits
@@ -158,6 +159,51 @@ package struct MailSystem: Sendable {
             self.password = password
             self.tls = tls
         }
+    }
+
+    package struct DNS: Sendable {
+        /// Who is asked. Words stand alone.
+        package enum Resolver: Hashable, Sendable, CustomStringConvertible {
+            case system, recursion
+            case server(Endpoint)
+
+            /// RFC 1035 §4.2.
+            private static let port: UInt16 = 53
+
+            init?(_ text: String) {
+                switch text {
+                case "system": self = .system
+                case "recursion": self = .recursion
+                default:
+                    // `127.0.0.1@5353` is how unbound(8) writes it.
+                    let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+                    if let address = IPAddress(text) {
+                        self = .server(Endpoint(address: address, port: Resolver.port))
+                    } else if parts.count == 2, let address = IPAddress(String(parts[0])), let endpoint = Endpoint("\(address.isV6 ? "[\(address)]" : "\(address)"):\(parts[1])"), endpoint.port > 0 {
+                        self = .server(endpoint)
+                    } else if let endpoint = Endpoint(text), endpoint.port > 0 {
+                        self = .server(endpoint)
+                    } else {
+                        return nil
+                    }
+                }
+            }
+
+            package var description: String {
+                switch self {
+                case .system: "system"
+                case .recursion: "recursion"
+                case .server(let endpoint): endpoint.port == Resolver.port ? "\(endpoint.address)" : "\(endpoint)"
+                }
+            }
+        }
+
+        package enum Validation: String, CaseIterable, Sendable { case none, may, always }
+
+        package var resolvers: Located<[Resolver]>
+        package var validation: Located<Validation>
+        /// A file; nil: the root's keys.
+        package var trustAnchor: Located<String>?
     }
 
     /// Whether a connection is encrypted: never, where the peer can, or always.

@@ -87,7 +87,7 @@ func secrets() throws {
 func allKeys() throws {
     // Compared as addresses, clients, listeners and routes.
     let elsewhere: Set<String> = [
-        "apiVersion", "domains", "users", "aliases", "networks", "tests", "tls", "limits", "mailboxes", "listen", "queue", "queue.retry", "reports", "logging",
+        "apiVersion", "domains", "users", "aliases", "networks", "tests", "dns", "tls", "limits", "mailboxes", "listen", "queue", "queue.retry", "reports", "logging",
         "domains.NAME.addresses", "domains.NAME.recipients", "users.NAME.forward", "users.NAME.keep_copy", "users.NAME.mailbox", "relayhost.host",
         "rewriting", "rewriting.srs", "local_delivery",
         "smtpd", "listen.lmtp.path",

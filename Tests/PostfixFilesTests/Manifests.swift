@@ -10,7 +10,7 @@ extension MailSystem {
         var system = MailSystem(
             file: "/etc/valija/mail.yaml", hostname: Located(Domain("mx.example.org")!, at: line(2)), origin: Located(Domain("example.org")!, at: line(3)), domains: [],
             users: [], aliases: [], addressExtension: Located(nil),
-            networks: Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")]), relayhost: nil,
+            networks: Located([try! Network(parsing: "127.0.0.0/8"), try! Network(parsing: "::1/128")]), relayhost: nil, dns: MailSystem.defaults.dns,
             tls: TLS(level: Located(.none), certificate: nil, certificates: []),
             rewriting: MailSystem.defaults.rewriting,
             limits: Limits(

@@ -21,11 +21,14 @@ package final class SMTPAgent: DeliveryAgent {
         package var limits: Limits
         /// Nil: mail goes out as it is in the queue.
         package var rewriting: OutgoingRewriting?
+        /// Where it takes mail, to see loops.
+        package var ownEndpoints: Set<Endpoint>
 
-        package init(hostname: Domain, limits: Limits = Limits(), rewriting: OutgoingRewriting? = nil) {
+        package init(hostname: Domain, limits: Limits = Limits(), ownEndpoints: Set<Endpoint> = [], rewriting: OutgoingRewriting? = nil) {
             self.rewriting = rewriting
             self.hostname = hostname
             self.limits = limits
+            self.ownEndpoints = ownEndpoints
         }
     }
 
@@ -112,7 +115,7 @@ package final class SMTPAgent: DeliveryAgent {
         var generator = SystemRandomNumberGenerator()
         let targets: [Target]
         let configuration = configuration.withLockedValue { $0 }
-        let lookup = NextHopLookup(names: names, hostname: configuration.hostname)
+        let lookup = NextHopLookup(names: names, hostname: configuration.hostname, ownEndpoints: configuration.ownEndpoints)
         switch await lookup.targets(of: hop, using: &generator) {
         case .success(let found): targets = found
         case .failure(let reply): return batch.giveUp(because: cancellation.isCancelled ? .stopped : reply, relay: "none")

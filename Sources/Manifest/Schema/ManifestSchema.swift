@@ -28,6 +28,7 @@ enum ManifestSchema {
     static let relayhost = Key(
         "relayhost", RelayhostKeys.syntax, defaultNote: "none: by MX records", example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
         "The server that gets all mail to the outside.")
+    static let dns = Key("dns", DNSKeys.syntax, default: "{}", example: "{resolvers: [192.0.2.53]}", "How names are looked up.")
     static let tls = Key("tls", TLSKeys.syntax, default: "{}", example: "{level: none}", "Encryption of connections.")
     static let rewriting = Key(
         "rewriting", RewritingKeys.syntax, default: "{}", example: "{canonical: {ajones: alice}}", "Addresses that become others on their way, and copies.")
@@ -52,7 +53,7 @@ enum ManifestSchema {
         "What must be true of this file; `check` tries it out, and `serve` does not start where it is not so.")
 
     static let root = Syntax<MailSystem>.section([
-        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, tls, rewriting, limits, mailboxes,
+        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, dns, tls, rewriting, limits, mailboxes,
         localDelivery, listen, smtpd, queue, reports, logging, tests,
     ]) { section, findings in
         _ = section.optional(apiVersion, &findings)
@@ -71,6 +72,7 @@ enum ManifestSchema {
             addressExtension: addressExtension(section, &findings),
             networks: section.value(networks, &findings),
             relayhost: section.optional(relayhost, &findings),
+            dns: section.value(dns, &findings).value,
             tls: section.value(tls, &findings).value,
             rewriting: section.value(rewriting, &findings).value,
             limits: section.value(limits, &findings).value,

@@ -46,6 +46,11 @@ package enum ManifestWriter {
         let defaults = MailSystem.defaults
         if system.networks.value != defaults.networks.value { page.section("networks", .list(system.networks.value.map { .text($0.description) })) }
         if let relayhost = system.relayhost?.value { page.section("relayhost", self.relayhost(relayhost)) }
+        page.section("dns", .mapping([
+            ("resolvers", unless(system.dns.resolvers.value, defaults.dns.resolvers.value) { .list($0.map { .text($0.description) }) }),
+            ("dnssec", unless(system.dns.validation.value, defaults.dns.validation.value) { .text($0.rawValue) }),
+            ("trust_anchor", system.dns.trustAnchor.map { .text($0.value) }),
+        ]))
         page.section("tls", tls(system.tls, defaults.tls))
         page.section("rewriting", rewriting(system.rewriting, defaults.rewriting))
         page.section("limits", limits(system.limits, defaults.limits))

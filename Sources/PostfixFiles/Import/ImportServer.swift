@@ -180,6 +180,17 @@ extension Importer {
         note("smtp_tls_policy_maps", .translated, "relayhost.tls")
     }
 
+    // MARK: Names
+
+    /// postconf(5) smtp_dns_support_level: `dnssec` asks the resolver for its judgement; `disabled` looks nothing up.
+    mutating func importNames() {
+        switch lowercasedASCII(value("smtp_dns_support_level")) {
+        case "dnssec": note("smtp_dns_support_level", .translated, "dns.dnssec: \(system.dns.validation.value.rawValue), which is the default")
+        case "enabled": note("smtp_dns_support_level", .harmless, "names are looked up in the DNS, and validated where that can be")
+        default: break
+        }
+    }
+
     // MARK: Limits
 
     mutating func importLimits() {

@@ -150,6 +150,7 @@ struct Importer {
         importMailboxes()
         importNetworks()
         importRelayhost()
+        importNames()
         importTLS()
         importLimits()
         importServerRules()

@@ -41,6 +41,9 @@ extension RenderPlan {
             system.rule(system.networks.position, "networks"),
             ["mynetworks": system.networks.value.map(network).joined(separator: ", ")])
         addRelayhost(to: &groups, tables)
+        if let position = system.dns.validation.position {
+            groups.add(system.rule(position, "dns.dnssec"), ["smtp_dns_support_level": system.dns.validation.value == .none ? "enabled" : "dnssec"])
+        }
         addEncryption(to: &groups, tables)
         addLogins(to: &groups)
         addServerRules(to: &groups)

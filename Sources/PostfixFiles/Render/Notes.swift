@@ -21,6 +21,15 @@ extension RenderPlan {
         if !system.mailboxes.directory.value.hasPrefix("/") {
             note("mailboxes.directory", at: system.mailboxes.directory.position, "to Postfix a relative path counts from its queue_directory")
         }
+        if let position = system.dns.resolvers.position, system.dns.resolvers.value != [.system] {
+            note("dns.resolvers", at: position, "Postfix asks the resolvers of /etc/resolv.conf")
+        }
+        if let position = system.dns.validation.position, system.dns.validation.value == .always {
+            note("dns.dnssec", at: position, "Postfix takes its resolver's word for it (AD), and an answer without it for unsigned")
+        }
+        if let anchor = system.dns.trustAnchor {
+            note("dns.trust_anchor", at: anchor.position, "Postfix validates nothing itself: its resolver needs the trust anchor")
+        }
         if let position = system.listen.health.position {
             note("listen.health", at: position, "Postfix has no health or metrics endpoint")
         }

@@ -110,6 +110,7 @@ class Sink:
                     pass
 
         class TCPServer(socketserver.ThreadingTCPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
             allow_reuse_address = True
             daemon_threads = True
             request_queue_size = 128
