@@ -107,7 +107,7 @@ import Testing
     @Test(arguments: ["EHLO client.example\r\n", "GET / HTTP/1.0\r\n\r\n", String(repeating: "\u{0}", count: 600), "\u{16}\u{3}\u{1}\u{2}"])
     func whatIsNoHandshakeEndsInOneError(_ text: String) throws {
         let conversation = try Conversation()
-        try? conversation.server.channel.writeInbound(ByteBuffer(string: text))
+        _ = try? conversation.server.channel.writeInbound(ByteBuffer(string: text))
         conversation.server.channel.embeddedEventLoop.advanceTime(by: .seconds(61))
         #expect(conversation.server.failure != nil)
         #expect(!conversation.server.channel.isActive)
@@ -129,7 +129,7 @@ import Testing
         conversation.server.channel.writeAndFlush(ByteBuffer(string: "250 ok"), promise: nil)
         var record = try #require(try conversation.server.channel.readOutbound(as: ByteBuffer.self))
         record.setInteger(record.getInteger(at: record.writerIndex - 1, as: UInt8.self)! ^ 1, at: record.writerIndex - 1)
-        try? conversation.client.channel.writeInbound(record)
+        _ = try? conversation.client.channel.writeInbound(record)
         #expect(conversation.client.failure?.kind == .broken)
         #expect(conversation.client.text.isEmpty)
     }
