@@ -46,7 +46,7 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let fuzzers: [Target] = [
     .target(name: "FuzzDriver", path: "Fuzz/Driver", swiftSettings: swiftSettings),
-    fuzzer("HeaderFuzzer", ["MailSyntax"]),
+    fuzzer("HeaderFuzzer", ["MailSyntax", "Routing"]),
     fuzzer("LoginFuzzer", ["Accounts"]),
     fuzzer("ManifestFuzzer", ["Manifest"]),
     fuzzer("PostfixImportFuzzer", ["PostfixFiles", "Manifest"]),

@@ -1,10 +1,11 @@
 // Any bytes as the header of a message whose addresses are rewritten: never a crash, the same result whole and in pieces, and
 // nothing changed but what an edit names.
 //
-// The first octet is the size of the pieces.
+// The first octet is the size of the pieces. All of it is read as a list of targets and as an address of SRS too.
 
 import FuzzDriver
 import MailSyntax
+import Routing
 
 @main
 struct Fuzzer {
@@ -44,5 +45,10 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let whole = rewritten(message, size: max(1, message.count), changes: true)
     precondition(rewritten(message, size: size, changes: true) == whole, "pieces make a difference")
     precondition(rewritten(message, size: size, changes: false).elementsEqual(message), "something changed that nothing asked for")
+    let text = String(decoding: message, as: UTF8.self)
+    _ = TargetList(text)
+    if let address = BareAddress(text)?.qualified(with: srs.domain), case .sender? = srs.reverse(address) { fatalError("an address that nobody signed") }
     return 0
 }
+
+private let srs = SRS(domain: Domain(valid: "rewritten.example"), secrets: [Array("a secret that is in no corpus".utf8)]) { 20_000 }

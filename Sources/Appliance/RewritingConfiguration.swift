@@ -24,8 +24,18 @@ func addressRewriting(_ system: MailSystem) -> AddressRewriting? {
                 domains: rewriting.masqueradeDomains.map { ($0.value.domain, $0.value.isExempt) },
                 exceptions: Set(rewriting.masqueradeExceptions.map { lowercasedASCII($0.value) }), classes: classes(rewriting.masqueradeClasses.value),
                 line: rewriting.masqueradeDomains.first?.position?.line),
-            senderBCC: entries(rewriting.senderBCC), recipientBCC: entries(rewriting.recipientBCC),
-            alwaysBCC: rewriting.alwaysBCC.map { RewriteTable.Entry(key: "", result: result($0.value), line: $0.position?.line) }))
+            senderBCC: copies(rewriting.senderBCC, system), recipientBCC: copies(rewriting.recipientBCC, system),
+            alwaysBCC: rewriting.alwaysBCC.map { RewriteTable.Entry(key: "", result: copied($0.value, system), line: $0.position?.line) }))
+}
+
+private func copies(_ entries: [MailSystem.Rewriting.Entry], _ system: MailSystem) -> [RewriteTable.Entry] {
+    entries.map { RewriteTable.Entry(key: key($0.pattern.value), result: copied($0.result.value, system), line: $0.pattern.position?.line) }
+}
+
+/// A bare name is a user or an alias, as anywhere in the manifest: where the origin is none of the domains, those live in another.
+private func copied(_ pattern: MailSystem.Rewriting.Pattern, _ system: MailSystem) -> RewriteTable.Result {
+    guard case .name(let name) = pattern, !system.localDomainNames.contains(system.origin.value), let home = system.localDomainNames.first else { return result(pattern) }
+    return .address(Address(localPart: name, domain: home))
 }
 
 /// Nil: forwarded mail keeps its sender. `faults` says which secrets cannot be read: without one nothing can be signed.

@@ -28,8 +28,9 @@ package struct TargetList: Sendable {
             bare.isEmpty ? flaws.append(String(entry)) : targets.append(.command(String(bare)))
         } else if text.hasPrefix("/") {
             targets.append(.file(text))
-        } else if lowercasedASCII(text).hasPrefix(":include:/") {
-            targets.append(.include(String(text.dropFirst(9))))
+        } else if lowercasedASCII(text).hasPrefix(":include:") {
+            let path = String(text.dropFirst(9))
+            if path.hasPrefix("/") { targets.append(.include(path)) } else { flaws.append(String(entry)) }
         } else if text.hasPrefix("\\") {
             // Postfix and sendmail: that name itself, whatever it forwards.
             addAddresses(String(text.dropFirst()), entry)
