@@ -1,6 +1,7 @@
 // A server's inside for tests: policy, spool and schedule are real, the clients are tests. What it logs and what it queues
 // can be looked at.
 
+import DNS
 import Glibc
 import MailQueue
 import MailSyntax
@@ -39,7 +40,7 @@ final class Station: Sendable {
 
     init(
         messageSize: Int = 1_000_000, recipients: Int = 3, connections: Int = 2, limits: SMTPService.ClientLimits = SMTPService.ClientLimits(),
-        shortage: SMTPService.Shortage? = nil
+        shortage: SMTPService.Shortage? = nil, resolver: (any NameService)? = nil
     ) throws {
         var template = Array("/tmp/valija-test-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
@@ -69,7 +70,7 @@ final class Station: Sendable {
             rules: SMTPService.Rules(messageSize: "rule of size", recipients: "rule of recipients", connections: "rule of connections"),
             limits: limits)
         service = SMTPService(
-            queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: { _ in shortage })
+            queue: scheduler, log: log, threads: threads, now: Timestamp.now, shortage: { _ in shortage }, resolver: resolver)
     }
 
     /// Runs `body` with a station, and clears away.
