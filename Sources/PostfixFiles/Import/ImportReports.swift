@@ -24,6 +24,10 @@ extension Importer {
                 note("default_verp_delimiters", .unsupported, "delimiters are two of the characters - = +")
             }
         }
+        if isSet("smtpd_authorized_verp_clients") {
+            let isSame = value("smtpd_authorized_verp_clients") == value("mynetworks")
+            note("smtpd_authorized_verp_clients", isSame ? .translated : .changed, "clients in networks may ask for VERP")
+        }
         importNotices()
     }
 

@@ -121,7 +121,7 @@ extension ParameterVerdict {
         -bounce_template_file: reports had a text of their own: it is Valija's
         -soft_bounce: everything was refused for now only: turn it on at the other server while you test
         -double_bounce_sender disable_verp_bounces enable_threaded_bounces: a detail of reports, which are from the null sender, to the address that VERP made
-        -verp_delimiter_filter smtpd_authorized_verp_clients authorized_verp_clients: who may ask for VERP, and how: the clients in networks may, with - = +
+        -verp_delimiter_filter authorized_verp_clients: who may ask for VERP, and how: the clients in networks may, with - = +
         -message_reject_characters message_strip_characters strict_7bit_headers strict_8bitmime* strict_mime_encoding_domain: mail with strange characters was refused or changed: it is taken as it is
         -smtpd_sender_login_maps local_login_sender_maps: who may send as whom: name the addresses under users.NAME.send_as
         -smtpd_sasl_exceptions_networks: some clients were not offered a login: use another port for them
