@@ -94,8 +94,8 @@ let package = Package(
         room("Policy", ["MailSyntax", "Routing"]),
 
         // Layer 4
-        room("SMTPServer", ["MailSyntax", "Telemetry", "SMTP", "DNS", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
-        room("Delivery", ["MailSyntax", "CLinux", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("SMTPServer", ["Accounts", "MailSyntax", "Telemetry", "SMTP", "DNS", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("Delivery", ["Accounts", "MailSyntax", "CLinux", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
         room("MailboxAccess", ["Mailboxes", "Accounts"]),
 
         // Layer 5
@@ -110,7 +110,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Tests
-        tests("Accounts", ["Accounts", "MailSyntax", nioPosix]),
+        tests("Accounts", ["Accounts", "MailSyntax", nioPosix, nioConcurrency]),
         tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "Policy", "SMTPServer", "Telemetry", nioCore, nioPosix]),
         tests("Architecture", []),
         tests("Command", ["valija", "Mailboxes", "Manifest", "PostfixFiles", "LMDB", "MailSyntax"]),
@@ -126,7 +126,7 @@ let package = Package(
         tests("Routing", ["Routing", "MailSyntax"]),
         tests("SMTP", ["SMTP", "MailSyntax", nioCore], data: ["dialogues"]),
         tests("SMTPServer", [
-            "SMTPServer", "SMTP", "DNS", "MailQueue", "MailSyntax", "Policy", "Routing", "Telemetry", nioCore, nioPosix, nioConcurrency, nioEmbedded,
+            "Accounts", "SMTPServer", "SMTP", "DNS", "MailQueue", "MailSyntax", "Policy", "Routing", "Telemetry", nioCore, nioPosix, nioConcurrency, nioEmbedded,
         ]),
         tests("Telemetry", ["Telemetry"]),
         tests("TLS", ["TLS", nioCore, nioEmbedded]),

@@ -55,6 +55,7 @@ private let message: OutgoingMessage = {
 /// Plays the client that has three messages to send.
 private func converse(_ pieces: [ArraySlice<UInt8>], pausesInContent: Bool) {
     var session = ClientSession(heloName: Domain("me.example")!, peer: "mx[192.0.2.1]")
+    session.logsIn = pausesInContent
     var left = 3
     // How many results each recipient of the message under way has; nil when there is none.
     var results: [Int]?
@@ -67,12 +68,17 @@ private func converse(_ pieces: [ArraySlice<UInt8>], pausesInContent: Bool) {
 
     func perform(_ actions: [ClientSession.Action]) {
         var isReady = false
+        var following: [ClientSession.Action] = []
         for action in actions {
             precondition(!isClosed, "an action after close")
             switch action {
             case .send: break
             case .sendContent: if !pausesInContent { session.contentSent() }
             case .result(let recipient, _, _): results![recipient] += 1
+            case .chooseLogin(let offered):
+                following = offered.isEmpty ? session.giveUpLogin(because: "nothing offered") : session.beginLogin("PLAIN", initial: Array(repeating: 65, count: offered.count * 100))
+            case .respond(let challenge): following = session.respond(Array(challenge.prefix(9)))
+            case .loggedIn: precondition(session.logsIn)
             case .ready:
                 settle()
                 isReady = true
@@ -84,6 +90,7 @@ private func converse(_ pieces: [ArraySlice<UInt8>], pausesInContent: Bool) {
                 isClosed = true
             }
         }
+        if !following.isEmpty { return perform(following) }
         guard isReady, !isClosed, session.phase == .idle else { return }
         guard left > 0 else { return perform(session.quit()) }
         left -= 1

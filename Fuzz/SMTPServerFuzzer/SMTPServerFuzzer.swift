@@ -55,6 +55,7 @@ private struct Shell {
             hostname: Domain("mx.example")!, origin: Domain("example")!, messageSizeLimit: Shell.messageSizeLimit, recipientLimit: 3)
         configuration.offersEXPN = true
         configuration.offersETRN = true
+        configuration.logins = .init(mechanisms: ["PLAIN", "LOGIN"], needsTLS: false)
         session = ServerSession(configuration: configuration)
         session.privileges = [.override, .forward]
     }
@@ -76,7 +77,7 @@ private struct Shell {
     private mutating func turn(received: Int) {
         while let action = session.next() { perform(action) }
         precondition(!session.isWaitingForAnswer)
-        precondition(session.unconsumedInput <= ServerLimits().commandLine, "input piles up")
+        precondition(session.unconsumedInput <= ServerLimits().loginLine, "input piles up")
         guard let output = session.takeOutput() else { return }
         // The longest of short commands' replies, times as many as are not errors yet.
         precondition(output.readableBytes <= 40_000 + 8 * received, "output piles up")
@@ -106,6 +107,12 @@ private struct Shell {
             events.append("run \(node.domain)")
             session.answer(Reply(250, EnhancedCode(2, 0, 0), "Ok"))
         case .override(let claims): events.append("override \(claims.value(.name) ?? "") \(claims.address?.description ?? "")")
+        case .beginLogin(let mechanism, let initial):
+            precondition(["PLAIN", "LOGIN"].contains(mechanism), "a mechanism that was not offered")
+            events.append("login \(mechanism)")
+            answerLogin(initial)
+        case .continueLogin(let response): answerLogin(response)
+        case .cancelLogin: events.append("cancel login")
         case .beginContent(let envelope):
             isBinary = envelope.body == .binary
             precondition(content == nil && (1...3).contains(envelope.recipients.count))
@@ -126,6 +133,19 @@ private struct Shell {
             precondition(command.utf8.count <= 128 && command.utf8.allSatisfy { (0x20...0x7E).contains($0) })
             events.append("refused \(reply.summary) \(command)")
         case .close: events.append("close")
+        }
+    }
+
+    /// Three kinds of answers, by what was said.
+    private mutating func answerLogin(_ response: [UInt8]?) {
+        precondition(session.login == nil, "a login after a login")
+        events.append("response \(response?.count ?? -1)")
+        switch (response?.count ?? 0) % 3 {
+        case 0: session.challenge(Array((response ?? []).prefix(300)))
+        case 1: session.answer(ServerSession.loginFailed)
+        default:
+            session.loggedIn(as: "user")
+            precondition(session.login == "user")
         }
     }
 

@@ -17,8 +17,8 @@ package final class Authenticator: Sendable {
     }
 
     package enum Keys: Sendable {
-        /// Of the user, or a decoy's.
-        case keys(SCRAMKeys)
+        /// Of the user, whose name is as the directory spells it, or a decoy's.
+        case keys(SCRAMKeys, user: String)
         case unavailable(reason: String)
     }
 
@@ -28,15 +28,55 @@ package final class Authenticator: Sendable {
     private let directory: any Directory
     private let threads: NIOThreadPool
     private let waiting = NIOLockedValueBox(0)
-    /// What a login of an unknown user is compared with: the costliest kind of hash that the directory was seen to hold.
-    private let stranger: StoredPassword
-    private let decoySecret = randomOctets(32)
+    private let knowledge: NIOLockedValueBox<Knowledge>
+    /// One for the life of the process: the salt of a user who does not exist is not to change where that of others stays.
+    private static let decoySecret = randomOctets(32)
 
-    /// `sample`: a stored password as this directory's users have them, for the time that an unknown one takes.
-    package init(_ directory: any Directory, sample: StoredPassword?, threads: NIOThreadPool) {
+    /// What is known of the directory as a whole.
+    private struct Knowledge {
+        /// What a login of an unknown user is compared with: a password as most of the directory's users have it.
+        var stranger: StoredPassword
+        var mechanisms: [SASLMechanism]
+        var isRefreshing = false
+    }
+
+    /// Asks the directory for all its accounts, which may take as long as they are many.
+    package init(_ directory: any Directory, threads: NIOThreadPool) {
         self.directory = directory
         self.threads = threads
-        stranger = sample ?? Authenticator.defaultSample
+        knowledge = NIOLockedValueBox(Authenticator.knowledge(of: directory))
+    }
+
+    /// What may be offered: those that show the password always, and SCRAM where everybody who can log in has keys for it
+    /// (a client tries the strongest that is offered, and has no second choice). Strongest first.
+    package var mechanisms: [SASLMechanism] { knowledge.withLockedValue { $0.mechanisms } }
+
+    /// Looks for changes in the directory, on a thread of its own, for the logins to come.
+    package func refresh() {
+        let isDue = knowledge.withLockedValue { knowledge in
+            defer { knowledge.isRefreshing = true }
+            return !knowledge.isRefreshing
+        }
+        guard isDue else { return }
+        threads.submit { [self] _ in
+            let new = directory.refresh() ? Authenticator.knowledge(of: directory) : nil
+            knowledge.withLockedValue { knowledge in
+                knowledge = new ?? knowledge
+                knowledge.isRefreshing = false
+            }
+        }
+    }
+
+    private static func knowledge(of directory: any Directory) -> Knowledge {
+        let passwords = directory.accounts?.compactMap(\.password)
+        let mechanisms = SASLMechanism.allCases.filter { mechanism in
+            if mechanism.needsPassword { return true }
+            guard let passwords, !passwords.isEmpty else { return false }
+            return passwords.allSatisfy { $0.scramKeys?.digest == mechanism.digest }
+        }
+        var kinds: [String: (count: Int, sample: StoredPassword)] = [:]
+        for password in passwords ?? [] { kinds[password.kind, default: (0, password)].count += 1 }
+        return Knowledge(stranger: kinds.values.max { $0.count < $1.count }?.sample ?? defaultSample, mechanisms: mechanisms)
     }
 
     /// sha512crypt of nothing in particular.
@@ -49,7 +89,7 @@ package final class Authenticator: Sendable {
             do throws(DirectoryError) {
                 let account = try directory.account(named: user)
                 guard let account, let stored = account.password else {
-                    stranger.verifyInVain(password)
+                    knowledge.withLockedValue { $0.stranger }.verifyInVain(password)
                     return .wrong
                 }
                 return stored.verify(password) ? .right(user: account.name) : .wrong
@@ -63,9 +103,11 @@ package final class Authenticator: Sendable {
     package func keys(of user: String, _ digest: Digest, completion: @escaping @Sendable (Keys) -> Void) {
         run(completion, busy: { .unavailable(reason: $0) }) { [self] in
             do throws(DirectoryError) {
-                if let keys = try directory.account(named: user)?.password?.scramKeys, keys.digest == digest { return .keys(keys) }
-                let iterations = stranger.scramKeys?.iterations ?? SCRAMKeys.iterations
-                return .keys(.decoy(for: lowercasedASCII(user), secret: decoySecret, iterations: iterations, digest))
+                if let account = try directory.account(named: user), let keys = account.password?.scramKeys, keys.digest == digest {
+                    return .keys(keys, user: account.name)
+                }
+                let iterations = knowledge.withLockedValue { $0.stranger }.scramKeys?.iterations ?? SCRAMKeys.iterations
+                return .keys(.decoy(for: lowercasedASCII(user), secret: Authenticator.decoySecret, iterations: iterations, digest), user: user)
             } catch {
                 return .unavailable(reason: error.description)
             }

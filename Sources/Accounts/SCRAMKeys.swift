@@ -12,7 +12,7 @@ package struct SCRAMKeys: Sendable {
     /// RFC 7677 §4 asks for 4096 at least; that was in 2015.
     static let iterations = 100_000
     /// More would let whoever writes the hash keep a thread busy for minutes.
-    private static let mostIterations = 10_000_000
+    static let mostIterations = 10_000_000
 
     private init?(_ digest: Digest, salt: [UInt8]?, iterations: Int?, storedKey: [UInt8]?, serverKey: [UInt8]?) {
         guard let salt, let iterations, let storedKey, let serverKey, !salt.isEmpty, (1...SCRAMKeys.mostIterations).contains(iterations),

@@ -42,11 +42,15 @@ package struct StoredPassword: Sendable, CustomStringConvertible {
     package init(_ text: String) throws(Flaw) {
         guard let first = text.utf8.first else { throw .empty }
         if first == UInt8(ascii: "!") || first == UInt8(ascii: "*") { throw .locked }
-        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw .malformed }
+        let isVisible = text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
         if first == UInt8(ascii: "{") {
             guard let end = text.firstIndex(of: "}") else { throw .malformed }
             let scheme = text[text.index(after: text.startIndex)..<end].uppercased()
+            // A password itself may have spaces and letters beyond ASCII; a hash has not.
+            guard isVisible || ["PLAIN", "CLEAR", "CLEARTEXT"].contains(scheme) else { throw .malformed }
             form = try StoredPassword.form(scheme: scheme, String(text[text.index(after: end)...]))
+        } else if !isVisible {
+            throw .malformed
         } else if text.hasPrefix("SCRAM-") {
             guard let keys = SCRAMKeys(postgres: text) else { throw .malformed }
             form = .scram(keys)
@@ -62,6 +66,20 @@ package struct StoredPassword: Sendable, CustomStringConvertible {
 
     /// For logins by SCRAM; nil: only a login that shows the password can be checked.
     package var scramKeys: SCRAMKeys? { if case .scram(let keys) = form { keys } else { nil } }
+
+    /// The same for passwords that take the same time to verify, but for the luck of the processor.
+    var kind: String {
+        switch form {
+        case .crypt(let text):
+            // `$id$parameters$salt$hash`: `$2b$12$…` has no separator before its hash. Parameters are what is no salt: short.
+            let parts = text.split(separator: "$", maxSplits: 3, omittingEmptySubsequences: false)
+            guard parts.count > 2, parts[0].isEmpty else { return "des" }
+            return "\(parts[1]) \(parts[2].utf8.count <= 5 || parts[2].contains("=") ? parts[2] : "")"
+        case .digest(let digest, _, _): return "\(digest)"
+        case .scram(let keys): return "scram \(keys.digest) \(keys.iterations)"
+        case .clear: return "clear"
+        }
+    }
 
     // doc.dovecot.org, "Password Schemes"; a suffix says how what follows is encoded, base64 unless it is .HEX.
     private static func form(scheme: String, _ rest: String) throws(Flaw) -> Form {

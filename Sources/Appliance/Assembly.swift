@@ -46,7 +46,7 @@ package struct Assembly {
     package init(_ system: MailSystem, text: [UInt8], watches: Bool = false, log: EventLog) {
         file = system.file
         hostname = system.hostname.value
-        first = Preparation(system, text: text)
+        first = Preparation(system, text: text, log: log)
         self.watches = watches
         self.log = log
     }
@@ -127,9 +127,9 @@ package struct Assembly {
             }
         }
         do throws(ListenerFailure) {
-            let opened = try await parts.listeners.open(addresses, first.smtp)
-            _ = await parts.listeners.takeOver(opened, addresses, first.smtp)
-            try await parts.listeners.openLocal(in: first.queueDirectory.value, first.smtp, control: routes)
+            let opened = try await parts.listeners.open(addresses, first.mail)
+            _ = await parts.listeners.takeOver(opened, addresses, first.mail)
+            try await parts.listeners.openLocal(in: first.queueDirectory.value, first.mail, control: routes)
         } catch {
             throw ApplianceFailure(description: "\(error)")
         }
@@ -191,7 +191,7 @@ private struct ListenerService: ServiceLifecycle.Service {
 
 /// Lets this thread wait where others are ready: a reply that a client waits for goes before a delivery, which nobody
 /// waits for. Each thread of a pool that does nothing else yet takes one of as many calls.
-private func stepBack() {
+func stepBack() {
     setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)  // 0: the calling thread (setpriority(2), Linux)
     usleep(10_000)
 }

@@ -78,6 +78,11 @@ struct Side: Sendable {
             Value("address_extension", system.addressExtension.value.map { "\($0)" }),
             Value("relayhost", relayhost.map { "\($0.hop)" }), Value("relayhost.username", relayhost?.username?.value),
             Value("relayhost.password", nil, secret: relayhost?.password?.value), Value("relayhost.tls", relayhost?.tls?.value.rawValue),
+            Value("directories", system.directories.value.map { describe($0.value) }.joined(separator: ", ")),
+            Value("submission.tls_auth_only", "\(system.submission.tlsAuthOnly.value)"),
+            Value("submission.recipients_per_message", number(system.submission.recipientsPerMessage)),
+            Value("submission.message_rate", number(system.submission.messageRate)), Value("submission.recipient_rate", number(system.submission.recipientRate)),
+            Value("submission.hide_client", "\(system.submission.hideClient.value)"),
             Value("dns.resolvers", system.dns.resolvers.value.map(\.description).joined(separator: ", ")),
             Value("dns.dnssec", system.dns.validation.value.rawValue), Value("dns.trust_anchor", system.dns.trustAnchor?.value),
             Value("tls.level", system.tls.level.value.rawValue), Value("tls.certificate", system.tls.certificate?.value.chain.value),
@@ -172,6 +177,14 @@ struct Side: Sendable {
             if let password = user.password { values.append(Value("\(name).password", "(a secret)", secret: password.value)) }
             return values
         }
+    }
+}
+
+private func describe(_ directory: MailSystem.Directory) -> String {
+    switch directory {
+    case .manifest: "manifest"
+    case .passwdFile(let path): "passwd_file \(path)"
+    case .system(let passwd, let shadow, let userIDs): "system \(passwd), shadow \(shadow), user_ids \(userIDs.lowerBound)-\(userIDs.upperBound)"
     }
 }
 

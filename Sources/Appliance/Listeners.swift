@@ -20,6 +20,34 @@ struct ListenerFailure: Error, CustomStringConvertible {
     var description: String { "cannot listen at \(address): \(reason)" }
 }
 
+/// What is listened for.
+enum MailService: String, CaseIterable, Sendable {
+    case smtp, submission, submissions, lmtp
+
+    var log: Telemetry.Service {
+        switch self {
+        case .smtp, .lmtp: .smtpd
+        case .submission: .submission
+        case .submissions: .submissions
+        }
+    }
+}
+
+/// What the connections of each service are told. Nil: the manifest has no such service.
+struct MailConfigurations: Sendable {
+    var smtp: SMTPService.Configuration
+    var submission: SMTPService.Configuration?
+    var submissions: SMTPService.Configuration?
+
+    subscript(service: MailService) -> SMTPService.Configuration? {
+        switch service {
+        case .smtp, .lmtp: smtp
+        case .submission: submission
+        case .submissions: submissions
+        }
+    }
+}
+
 /// Used by one at a time: the start, then one reload after another, then the stop.
 actor Listeners {
     /// Where mail is taken, and how.
@@ -29,8 +57,10 @@ actor Listeners {
             case unix(path: String)
         }
 
+        /// Which configuration its connections go by, and how the log names it.
+        let kind: MailService
         /// `smtp`, `lmtp`: the key of `listen`.
-        let service: String
+        var service: String { kind.rawValue }
         let place: Place
         let purpose: Listener.Purpose
 
@@ -59,17 +89,20 @@ actor Listeners {
                 }
                 return purpose
             }
-            mail = listen.smtp.value.map { MailSocket(service: "smtp", place: .inet($0), purpose: purpose($0, .smtp)) }
+            let services: [(MailService, [Endpoint])] = [
+                (.smtp, listen.smtp.value), (.submission, listen.submission.value), (.submissions, listen.submissions.value),
+            ]
+            mail = services.flatMap { kind, endpoints in endpoints.map { MailSocket(kind: kind, place: .inet($0), purpose: purpose($0, .smtp)) } }
             for socket in listen.lmtp.value {
                 switch socket {
-                case .inet(let endpoint): mail.append(MailSocket(service: "lmtp", place: .inet(endpoint), purpose: purpose(endpoint, .lmtp)))
+                case .inet(let endpoint): mail.append(MailSocket(kind: .lmtp, place: .inet(endpoint), purpose: purpose(endpoint, .lmtp)))
                 case .unix(let path, let mode):
                     var purpose = Listener.Purpose()
                     purpose.dialect = .lmtp
                     purpose.mode = UInt32(mode)
                     // Mail for the mailboxes is what LMTP is for, whoever may connect.
                     purpose.trustsSocket = false
-                    mail.append(MailSocket(service: "lmtp", place: .unix(path: path), purpose: purpose))
+                    mail.append(MailSocket(kind: .lmtp, place: .unix(path: path), purpose: purpose))
                 }
             }
         }
@@ -97,7 +130,7 @@ actor Listeners {
     private var localSMTP: Listener?
     private var control: HTTPServer?
     /// Closed for new connections, with sessions that go on.
-    private var retired: [Listener] = []
+    private var retired: [(kind: MailService, listener: Listener)] = []
 
     init(service: SMTPService, healthRoutes: @escaping HTTPRoutes, group: MultiThreadedEventLoopGroup, log: EventLog) {
         self.service = service
@@ -109,10 +142,10 @@ actor Listeners {
     // MARK: Opening
 
     /// The sockets in the spool's directory.
-    func openLocal(in directory: String, _ configuration: SMTPService.Configuration, control routes: @escaping HTTPRoutes) async throws(ListenerFailure) {
+    func openLocal(in directory: String, _ configurations: MailConfigurations, control routes: @escaping HTTPRoutes) async throws(ListenerFailure) {
         let submission = ApplianceSockets.smtp(directory)
         localSMTP = try await bound(.smtpd, submission) {
-            try await Listener.bind(unixSocket: submission, service: service, configuration: configuration, group: group)
+            try await Listener.bind(unixSocket: submission, service: service, configuration: configurations.smtp, group: group)
         }
         let socket = ApplianceSockets.control(directory)
         control = try await bound(.control, socket) { try await HTTPServer.bind(unixSocket: socket, group: group, routes: routes) }
@@ -122,7 +155,7 @@ actor Listeners {
     }
 
     /// Binds those of the addresses that are not open: all, or none.
-    func open(_ wanted: Addresses, _ configuration: SMTPService.Configuration) async throws(ListenerFailure) -> Opened {
+    func open(_ wanted: Addresses, _ configurations: MailConfigurations) async throws(ListenerFailure) -> Opened {
         var opened = Opened()
         do {
             // Health first: a probe then sees why the rest is not up.
@@ -132,6 +165,8 @@ actor Listeners {
                 }
             }
             for socket in wanted.mail where mail[socket] == nil {
+                // Without one there was a fault, and this manifest does not come into force.
+                guard let configuration = configurations[socket.kind] else { continue }
                 opened.mail[socket] = try await bind(socket, wanted, configuration)
             }
             return opened
@@ -144,11 +179,11 @@ actor Listeners {
     private func bind(_ socket: MailSocket, _ wanted: Addresses, _ configuration: SMTPService.Configuration) async throws(ListenerFailure) -> Listener {
         switch socket.place {
         case .unix(let path):
-            try await bound(.smtpd, path) {
+            try await bound(socket.kind.log, path) {
                 try await Listener.bind(unixSocket: path, service: service, configuration: configuration, group: group, for: socket.purpose)
             }
         case .inet(let endpoint):
-            try await bound(.smtpd, endpoint) {
+            try await bound(socket.kind.log, endpoint) {
                 let sharing = mail.keys.contains { other in
                     !wanted.mail.contains(other) && other.endpoint.map { $0 == endpoint || $0.overlaps(endpoint) } ?? false
                 }
@@ -204,8 +239,12 @@ actor Listeners {
     // MARK: Taking over
 
     /// Puts the configuration in force for all connections, those of `opened` to use, and those that are not wanted out of it.
-    func takeOver(_ opened: Opened, _ wanted: Addresses, _ configuration: SMTPService.Configuration) async -> Change {
-        for listener in all + Array(opened.mail.values) { await listener.apply(configuration) }
+    func takeOver(_ opened: Opened, _ wanted: Addresses, _ configurations: MailConfigurations) async -> Change {
+        await localSMTP?.apply(configurations.smtp)
+        // Sessions of a service that is gone from the manifest end by what they began with.
+        for (kind, listener) in mail.map({ ($0.key.kind, $0.value) }) + retired.map({ ($0.kind, $0.listener) }) {
+            if let configuration = configurations[kind] { await listener.apply(configuration) }
+        }
         var change = Change()
         for endpoint in wanted.health {
             guard let server = opened.health[endpoint] else { continue }
@@ -216,26 +255,26 @@ actor Listeners {
             guard let listener = opened.mail[socket] else { continue }
             try? await listener.takeConnections()
             mail[socket] = listener
-            noteOpened(.smtpd, socket.service, "\(socket)", &change)
+            noteOpened(socket.kind.log, socket.service, "\(socket)", &change)
         }
         for (socket, listener) in mail where !wanted.mail.contains(socket) {
             await listener.stopListening()
             mail[socket] = nil
-            retired.append(listener)
-            noteClosed(.smtpd, socket.service, "\(socket)", &change)
+            retired.append((socket.kind, listener))
+            noteClosed(socket.kind.log, socket.service, "\(socket)", &change)
         }
         for (endpoint, server) in health where !wanted.health.contains(endpoint) {
             await server.close()
             health[endpoint] = nil
             noteClosed(.health, "health", "\(endpoint)", &change)
         }
-        var inUse: [Listener] = []
-        for listener in retired where await listener.hasConnections { inUse.append(listener) }
+        var inUse: [(kind: MailService, listener: Listener)] = []
+        for open in retired where await open.listener.hasConnections { inUse.append(open) }
         retired = inUse
         return change
     }
 
-    private var all: [Listener] { mail.values + (localSMTP.map { [$0] } ?? []) + retired }
+    private var all: [Listener] { mail.values + (localSMTP.map { [$0] } ?? []) + retired.map(\.listener) }
 
     private func noteOpened(_ service: Telemetry.Service, _ name: String, _ address: String, _ change: inout Change) {
         change.opened.append("\(name) \(address)")

@@ -23,7 +23,7 @@ struct Preparation: Sendable {
     let listen: MailSystem.Listen
     let level: Telemetry.Level
     let space: SpoolSpace.Minimum
-    let smtp: SMTPService.Configuration
+    let mail: MailConfigurations
     let queue: DeliveryScheduler.Configuration
     let mailboxes: LocalAgent.Configuration
     let commands: CommandAgent.Configuration
@@ -36,12 +36,12 @@ struct Preparation: Sendable {
     /// What of `networks` is not trusted as it is written, and why.
     let networksFault: String?
 
-    init(_ system: MailSystem, text: [UInt8]) {
+    /// `log` gets what becomes of the files of directories, now and later.
+    init(_ system: MailSystem, text: [UInt8], log: EventLog) {
         var faults: [Diagnostic] = []
         var routing = routerConfiguration(system, srs: srsConfiguration(system, faults: &faults))
         routing.opensLists = false
         let router = Router(routing)
-        self.faults = faults
         self.text = text
         queueDirectory = system.queue.directory
         format = system.logging.format
@@ -51,15 +51,16 @@ struct Preparation: Sendable {
         space = SpoolSpace.Minimum(
             octets: system.queue.minimumFree.value, rule: system.rule(system.queue.minimumFree.position, "queue.minimum_free"))
         let surroundings = Surroundings.now()
-        smtp = smtpConfiguration(system, router, standIns: Set(surroundings.standIns.keys))
-        networksFault = surroundings.advice(on: smtp.policy.standInsCovered)
+        mail = mailConfigurations(system, router, standIns: Set(surroundings.standIns.keys), log, faults: &faults)
+        networksFault = surroundings.advice(on: mail.smtp.policy.standInsCovered)
         queue = queueConfiguration(system, router)
         mailboxes = mailboxConfiguration(system, router)
         commands = commandConfiguration(system)
-        nextHops = nextHopConfiguration(system, router)
+        nextHops = nextHopConfiguration(system, router, faults: &faults)
         names = resolverConfiguration(system.dns)
         resolvers = system.dns.resolvers
         contents = system.contents
+        self.faults = faults
     }
 }
 

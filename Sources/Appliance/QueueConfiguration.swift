@@ -76,11 +76,12 @@ func commandConfiguration(_ system: MailSystem) -> CommandAgent.Configuration {
         extensionDelimiter: system.addressExtension.value?.asciiValue)
 }
 
-func nextHopConfiguration(_ system: MailSystem, _ router: Router) -> SMTPAgent.Configuration {
+func nextHopConfiguration(_ system: MailSystem, _ router: Router, faults: inout [Diagnostic]) -> SMTPAgent.Configuration {
     var limits = SMTPAgent.Limits()
     limits.grace = Grace.conversations
     return SMTPAgent.Configuration(
-        hostname: system.hostname.value, limits: limits, ownEndpoints: ownEndpoints(system.listen.smtp.value), rewriting: OutgoingRewriting(router))
+        hostname: system.hostname.value, limits: limits, ownEndpoints: ownEndpoints(system.listen.smtp.value), rewriting: OutgoingRewriting(router),
+        logins: relayLogins(system, faults: &faults))
 }
 
 extension MailboxFormat {

@@ -83,7 +83,7 @@ actor Reload {
 
     private func load(_ cause: Cause) async -> ReloadOutcome? {
         let known = cause == .file ? (isRefused ? refusedText : inForce.text) : nil
-        let read = await onOwnThread { [file] in ReadManifest(file, unless: known) }
+        let read = await onOwnThread { [file, log = parts.log] in ReadManifest(file, unless: known, log: log) }
         guard let read else { return nil }
         guard let new = read.preparation else {
             refusedText = read.source
@@ -141,9 +141,15 @@ actor Reload {
         }
         guard diagnostics.isEmpty else { return .failure(Refusal(diagnostics: diagnostics)) }
         do throws(ListenerFailure) {
-            return .success((try await parts.listeners.open(wanted, new.smtp), names))
+            return .success((try await parts.listeners.open(wanted, new.mail), names))
         } catch {
-            let position = error.service == .health ? new.listen.health.position : new.listen.smtp.position
+            let position =
+                switch error.service {
+                case .health: new.listen.health.position
+                case .submission: new.listen.submission.position
+                case .submissions: new.listen.submissions.position
+                default: new.listen.smtp.position
+                }
             return .failure(Refusal(diagnostics: [Diagnostic(.cannotApply, .error, "\(error)", file: file, at: position)]))
         }
     }
@@ -180,7 +186,7 @@ actor Reload {
         parts.scheduler.apply(new.queue)
         parts.space.minimum = new.space
         parts.log.level = new.level
-        let change = await parts.listeners.takeOver(opened, wanted, new.smtp)
+        let change = await parts.listeners.takeOver(opened, wanted, new.mail)
         inForce = new
         since = Timestamp.now()
         isRefused = false
@@ -227,7 +233,7 @@ private struct ReadManifest: Sendable {
     let preparation: Preparation?
 
     /// Nil if the file's text is `known`.
-    init?(_ file: String, unless known: [UInt8]?) {
+    init?(_ file: String, unless known: [UInt8]?, log: EventLog) {
         let result: ReadResult
         switch readManifestFile(file) {
         case .success(let text):
@@ -239,7 +245,7 @@ private struct ReadManifest: Sendable {
             result = ReadResult(failure: failure.diagnostic)
         }
         diagnostics = result.diagnostics
-        preparation = diagnostics.contains(where: \.forbidsServing) ? nil : result.system.map { [source] in Preparation($0, text: source) }
+        preparation = diagnostics.contains(where: \.forbidsServing) ? nil : result.system.map { [source] in Preparation($0, text: source, log: log) }
     }
 }
 

@@ -40,22 +40,26 @@ func policyConfiguration(_ system: MailSystem, standIns: Set<IPAddress> = []) ->
     return configuration
 }
 
-func smtpConfiguration(_ system: MailSystem, _ router: Router, standIns: Set<IPAddress> = []) -> SMTPService.Configuration {
+func smtpConfiguration(_ system: MailSystem, _ router: Router, standIns: Set<IPAddress> = [], submission: SMTPService.Submission? = nil) -> SMTPService.Configuration {
+    let recipients = submission == nil ? nil : system.submission.recipientsPerMessage
     var session = ServerSession.Configuration(
         hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
-        recipientLimit: system.limits.recipientsPerMessage.value)
+        recipientLimit: (recipients ?? system.limits.recipientsPerMessage).value)
+    if submission != nil { session.logins = ServerSession.Logins(mechanisms: [], needsTLS: system.submission.tlsAuthOnly.value, isRequired: true) }
     session.verp = system.reports.verpDelimiters.value
     session.messageLimit = system.limits.messagesPerConnection?.value
     session.offersEXPN = system.smtpd.expn.value
     let flushable = system.flushableDomains
     session.offersETRN = !flushable.isEmpty
+    var rules = limitRules(system)
+    if let recipients { rules.recipients = system.rule(recipients.position, "submission.recipients_per_message") }
     let policy = AccessPolicy(policyConfiguration(system, standIns: standIns), router: router)
     return SMTPService.Configuration(
-        session: session, policy: policy, connectionsPerClient: system.limits.connectionsPerClient.value, rules: rules(system),
-        limits: clientLimits(system), rewriting: messageRewriting(system, router, policy))
+        session: session, policy: policy, connectionsPerClient: system.limits.connectionsPerClient.value, rules: rules,
+        limits: clientLimits(system), rewriting: messageRewriting(system, router, policy), submission: submission)
 }
 
-private func rules(_ system: MailSystem) -> SMTPService.Rules {
+private func limitRules(_ system: MailSystem) -> SMTPService.Rules {
     var rules = SMTPService.Rules(
         messageSize: system.rule(system.limits.messageSize.position, "limits.message_size"),
         recipients: system.rule(system.limits.recipientsPerMessage.position, "limits.recipients_per_message"),

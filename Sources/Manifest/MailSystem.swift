@@ -46,6 +46,9 @@ package struct MailSystem: Sendable {
     package var addressExtension: Located<Character?>
     /// Clients that may relay without login. Default: loopback.
     package var networks: Located<[Network]>
+    /// Where the passwords of those who log in are, asked in this order. Default: the manifest alone.
+    package var directories: Located<[Located<Directory>]> = Located([Located(.manifest)])
+    package var submission = Submission()
     package var relayhost: Located<Relayhost>?
     package var dns: DNS
     package var tls: TLS
@@ -60,6 +63,24 @@ package struct MailSystem: Sendable {
     package var smtpd = SMTPD()
     /// What must be true of this manifest, in its order.
     package var tests: [Test] = []
+
+    package enum Directory: Hashable, Sendable {
+        /// `users` with a `password`.
+        case manifest
+        case passwdFile(String)
+        case system(passwd: String, shadow: String, userIDs: ClosedRange<Int>)
+    }
+
+    /// What the submission services do.
+    package struct Submission: Sendable {
+        package var tlsAuthOnly = Located(true)
+        /// Nil: `limits.recipientsPerMessage`.
+        package var recipientsPerMessage: Located<Int>?
+        /// What one user may do in a minute; nil: no limit.
+        package var messageRate: Located<Int>?
+        package var recipientRate: Located<Int>?
+        package var hideClient = Located(false)
+    }
 
     package struct MailDomain: Sendable {
         package var name: Located<Domain>

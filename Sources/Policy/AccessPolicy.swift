@@ -150,11 +150,12 @@ package struct AccessPolicy: Sendable {
     /// The answer to MAIL. `sender` nil is `<>`, which reports and automatic answers have, and which everyone may use.
     package func answer(sender: Address?, client: ClientFacts, trace: Trace? = nil) -> (reply: Reply, rule: Rule?) {
         let accepted = Reply(250, EnhancedCode(2, 1, 0), "Ok")
-        guard let login = client.login, let sender else {
+        guard let name = client.login, let sender else {
             trace?.note(.sender, sender?.description ?? "<>", client.login == nil ? "is not checked without a login" : "is every user's to use")
             return (accepted, nil)
         }
         let owner = router.owner(of: sender, trace: trace)
+        let login = user(of: name)
         if let owner, lowercasedASCII(owner) == lowercasedASCII(login) {
             let rule = router.rule(ofUser: owner)
             trace?.note(.sender, sender.description, "leads to \(owner) alone, who is logged in", rule: rule)
@@ -167,6 +168,12 @@ package struct AccessPolicy: Sendable {
         let rule = router.rule(ofUser: login)
         trace?.note(.sender, sender.description, "is not for \(login) to send as: it does not lead to \(login) alone, and is not in send_as", rule: rule)
         return (Reply(553, EnhancedCode(5, 7, 1), "<\(sender)>: Sender address rejected: not owned by user \(login)"), rule)
+    }
+
+    /// A directory may name its accounts by their addresses: such a one is the user whom the address leads to.
+    private func user(of login: String) -> String {
+        guard router.rule(ofUser: login) == nil, let address = Address(login) else { return login }
+        return router.owner(of: address) ?? login
     }
 
     /// By the address, then by the address without its extension, as recipients are looked up.

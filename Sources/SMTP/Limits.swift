@@ -6,6 +6,8 @@ package struct ServerLimits: Sendable {
     /// Octets of a command line with its CRLF. RFC 5321 §4.5.3.1.4 asks for 512, and extensions add to it (RFC 1870: 26,
     /// RFC 3461: 620, RFC 6531: 10, addresses in UTF-8): this holds all of them, and Postfix takes the same.
     package var commandLine = 2048
+    /// Octets of a line in a login. RFC 4954 §4: 12288 are enough for the mechanisms that are in use.
+    package var loginLine = 12_288 + 2
     /// Refusals before the session ends with 421 (Postfix `smtpd_hard_error_limit`): guessing addresses costs a new
     /// connection every twenty tries.
     package var errors = 20
@@ -25,6 +27,8 @@ enum GrammarLimits {
     static let envelopeID = 100
     /// RFC 3461 §4.2: an ORCPT has at most 500 characters as written.
     static let originalRecipient = 500
+    /// RFC 4954 §3: MAIL may be 500 octets longer for AUTH=.
+    static let author = 500
     /// RFC 5321 §4.5.3.1.2: a domain has at most 255 octets, so has the argument of HELO.
     static let hello = 255
     /// RFC 1870 §4: size-value = 1*20DIGIT. RFC 3030 §2 sets no bound for BDAT; a chunk of more digits does not exist.

@@ -5,6 +5,7 @@
 // them: whoever sends faster than we work or than they listen waits in their own TCP window, not in our memory. It does
 // not stop for an answer, which would cost two system calls a message.
 
+internal import Accounts
 internal import Glibc
 internal import MailQueue
 internal import MailSyntax
@@ -51,6 +52,11 @@ final class Connection: ChannelDuplexHandler {
     private(set) var configuration: SMTPService.Configuration
     var session: ServerSession
     private var transaction: Transaction?
+    var login: LoginDialogue?
+    /// What a login may be tied to; empty without TLS.
+    var bindings: [ChannelBinding] = []
+    /// Of the user who is logged in.
+    var loginMechanism: String?
     private var number: Int?
     private var context: ChannelHandlerContext?
     private(set) var loop: (any EventLoop)?
@@ -73,7 +79,7 @@ final class Connection: ChannelDuplexHandler {
         self.roster = roster
         opener = client.address
         configuration = roster.configuration
-        session = ServerSession(configuration: roster.adapt(configuration.session))
+        session = ServerSession(configuration: roster.adapt(configuration.sessionNow))
         session.mayUseVERP = configuration.policy.mayRelay(client)
     }
 
@@ -101,6 +107,7 @@ final class Connection: ChannelDuplexHandler {
             self.number = number
             session.privileges = privileges
             session.greet()
+            configuration.submission?.authenticator.refresh()
             lookUpName()
             if lookUps == 0 { logOpening() }
         }
@@ -131,10 +138,11 @@ final class Connection: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) {
         roster.leave(self)
         abandonContent()
+        login?.cancel()
         if number != nil {
             service.dismiss(opener)
             logOpening()
-            service.log.record(.sessionClosed, by: .smtpd) { fields in
+            service.log.record(.sessionClosed, by: part) { fields in
                 self.identify(&fields)
                 fields.count = self.messages
                 // What ended it: 221 after QUIT, 421 by us; nothing where the client just went.
@@ -168,7 +176,7 @@ final class Connection: ChannelDuplexHandler {
 
     // MARK: The session
 
-    private func pump() {
+    func pump() {
         guard !isPumping else { return }
         isPumping = true
         takeOverConfiguration()
@@ -192,7 +200,7 @@ final class Connection: ChannelDuplexHandler {
 
     /// What came into force since the last command. A message is judged from MAIL to its end by one manifest.
     private func takeOverConfiguration() {
-        guard configuration !== roster.configuration, session.adopt(roster.adapt(roster.configuration.session)) else { return }
+        guard configuration !== roster.configuration, session.adopt(roster.adapt(roster.configuration.sessionNow)) else { return }
         configuration = roster.configuration
         session.privileges = privileges
     }
@@ -222,6 +230,11 @@ final class Connection: ChannelDuplexHandler {
         case .judgeExpand(let argument): session.answer(expand(argument))
         case .runQueue(let node): runQueue(node)
         case .override(let claims): override(claims)
+        case .beginLogin(let mechanism, let initial): beginLogin(mechanism, initial)
+        case .continueLogin(let response): login?.receive(response)
+        case .cancelLogin:
+            logFailedLogin("the client cancelled it")
+            endLogin()
         case .beginContent(let envelope): beginContent(envelope)
         case .content(let bytes): transaction?.sink?.append(bytes)
         case .commit: commit()
@@ -251,6 +264,11 @@ final class Connection: ChannelDuplexHandler {
             logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: rule)
             return reply
         }
+        if let limit = userExcess(.messages) {
+            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too much mail from user \(client.login ?? "")")
+            logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: limit.rule)
+            return reply
+        }
         if let limit = excess(.messages) {
             let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too much mail from \(client.place)")
             logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: limit.rule)
@@ -262,6 +280,11 @@ final class Connection: ChannelDuplexHandler {
 
     private func judgeRecipient(_ recipient: EnvelopeRecipient) -> Reply {
         guard let policy = transaction?.configuration.policy else { return Reply(503, EnhancedCode(5, 5, 1), "Error: need MAIL command") }
+        if let limit = userExcess(.recipients) {
+            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too many recipients from user \(client.login ?? "")")
+            logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: limit.rule)
+            return reply
+        }
         if let limit = excess(.recipients) {
             let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too many recipients from \(client.place)")
             logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: limit.rule)
@@ -290,11 +313,13 @@ final class Connection: ChannelDuplexHandler {
         guard var open = transaction, let context else { return }
         let now = service.now()
         let id = service.queue.spool.nextID(now: now)
-        let origin = Origin(client: client.address, name: client.name, helo: session.helo, protocolName: session.protocolName)
+        let isHidden = open.configuration.submission?.hidesClient == true && client.login != nil
+        let origin = Origin(
+            client: isHidden ? nil : client.address, name: client.name, helo: session.helo, protocolName: session.protocolName)
         let trace = receivedField(origin, by: open.configuration.session.hostname, id: id, recipients: envelope.recipients, at: now)
         let rewriting = open.configuration.rewriting
         if let rewriting { open.sender = rewriting.sender(open.sender) }
-        let rewriter = rewriting?.headerRewriter(for: client, isSubmission: client.isLocalProcess, sender: open.sender, id: id, at: now)
+        let rewriter = rewriting?.headerRewriter(for: client, isSubmission: client.isLocalProcess || open.configuration.submission != nil, sender: open.sender, id: id, at: now)
         let sink = ContentSink(id: id, trace: trace, rewriter: rewriter, spool: service.queue.spool, threads: service.threads, loop: context.eventLoop)
         sink.onDrained = { [unowned self] in pump() }
         (open.envelope, open.id, open.sink, open.received) = (envelope, id, sink, now)
@@ -356,7 +381,7 @@ final class Connection: ChannelDuplexHandler {
         if let failure { return refuse(open, failure) }
         guard let id = open.id else { return }
         messages += 1
-        service.log.record(.messageAccepted, by: .smtpd) { fields in
+        service.log.record(.messageAccepted, by: part) { fields in
             self.identify(&fields)
             fields.origin = open.forwarded.map(Fields.Client.init)
             fields.originID = open.forwarded?.value(.identifier)
@@ -367,6 +392,8 @@ final class Connection: ChannelDuplexHandler {
             if recipients.count == 1 { fields.to = recipients[0].address.description }
             fields.recipients = recipients.count
             fields.size = size
+            fields.user = self.client.login
+            fields.mechanism = self.loginMechanism
         }
         answer(Reply(250, EnhancedCode(2, 0, 0), "Ok: queued as \(id)"))
     }
@@ -452,10 +479,12 @@ final class Connection: ChannelDuplexHandler {
     private func logOpening() {
         guard !isLogged else { return }
         isLogged = true
-        service.log.record(.sessionOpened, by: .smtpd) { self.identify(&$0) }
+        service.log.record(.sessionOpened, by: part) { self.identify(&$0) }
     }
 
-    private func identify(_ fields: inout Fields) {
+    var part: Telemetry.Service { configuration.submission?.service ?? .smtpd }
+
+    func identify(_ fields: inout Fields) {
         fields.session = number.map(String.init)
         fields.client = Fields.Client(
             address: client.address?.description ?? (opener == nil ? "local" : "unknown"), name: client.confirmedName, helo: session.helo)
@@ -474,7 +503,7 @@ final class Connection: ChannelDuplexHandler {
     func logRefusal(
         _ reply: Reply, command: String, envelope: Envelope? = nil, to: Address? = nil, rule: String? = nil, id: QueueID? = nil, reason: String? = nil
     ) {
-        service.log.record(.messageRejected, by: .smtpd) { fields in
+        service.log.record(.messageRejected, by: part) { fields in
             self.identify(&fields)
             fields.client?.protocolName = self.session.protocolName
             fields.queueID = id?.description

@@ -1,6 +1,7 @@
 // What every connection of the SMTP server shares: queue, log, and who is connected. What changes with the manifest is
 // `Configuration`: each event loop has a reference of its own to it (`Roster`), so that nobody waits for a lock to read it.
 
+package import Accounts
 package import DNS
 package import MailQueue
 package import MailSyntax
@@ -21,17 +22,40 @@ package final class SMTPService: Sendable {
         package let limits: ClientLimits
         /// Nil: addresses and headers stay as they come.
         package let rewriting: MessageRewriting?
+        /// Nil: mail from other servers comes here.
+        package let submission: Submission?
 
         package init(
             session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int, rules: Rules, limits: ClientLimits = ClientLimits(),
-            rewriting: MessageRewriting? = nil
+            rewriting: MessageRewriting? = nil, submission: Submission? = nil
         ) {
             self.rewriting = rewriting
+            self.submission = submission
             self.session = session
             self.policy = policy
             self.connectionsPerClient = connectionsPerClient
             self.rules = rules
             self.limits = limits
+        }
+    }
+
+    /// What is different where users hand in their mail (RFC 6409).
+    package struct Submission: Sendable {
+        /// As the log names it.
+        package var service: Telemetry.Service
+        package var authenticator: Authenticator
+        /// Received does not say where the client is.
+        package var hidesClient: Bool
+        /// What one user may do in a minute, from wherever.
+        package var rates: [RateTable.Activity: Limit]
+
+        package init(
+            service: Telemetry.Service, authenticator: Authenticator, hidesClient: Bool = false, rates: [RateTable.Activity: Limit] = [:]
+        ) {
+            self.service = service
+            self.authenticator = authenticator
+            self.hidesClient = hidesClient
+            self.rates = rates
         }
     }
 
@@ -109,6 +133,7 @@ package final class SMTPService: Sendable {
     let shortage: @Sendable (Int) -> Shortage?
     /// Nil: nobody's name is looked up.
     let names: ClientNames?
+    let logins = LoginService()
     private let state: NIOLockedValueBox<State>
 
     package init(
@@ -168,6 +193,13 @@ package final class SMTPService: Sendable {
         return nil
     }
 
+    /// Counts what a user does. The limit, where this is more than it allows. Costs nothing where there is none.
+    func excess(_ activity: RateTable.Activity, by user: String?, _ submission: Submission?, at now: NIODeadline) -> Limit? {
+        guard let user, let limit = submission?.rates[activity] else { return nil }
+        let count = state.withLockedValue { $0.rates.note(activity, by: .user(lowercasedASCII(user)), at: now.seconds) }
+        return count > limit.most ? limit : nil
+    }
+
     func dismiss(_ client: IPAddress?) {
         state.withLockedValue { state in
             state.sessions -= 1
@@ -202,4 +234,16 @@ package final class SMTPService: Sendable {
 
 extension NIODeadline {
     fileprivate var seconds: Int64 { Int64(uptimeNanoseconds / 1_000_000_000) }
+}
+
+extension SMTPService.Configuration {
+    /// What a session goes by: the logins that are offered follow the directories as they are now.
+    var sessionNow: ServerSession.Configuration {
+        guard let submission, session.logins != nil else { return session }
+        var session = session
+        let mechanisms = submission.authenticator.mechanisms
+        session.logins?.mechanisms = mechanisms.filter { !$0.bindsChannel }.map(\.rawValue)
+        session.logins?.boundMechanisms = mechanisms.filter(\.bindsChannel).map(\.rawValue)
+        return session
+    }
 }

@@ -1,12 +1,14 @@
 // The closed list of events that are logged and counted, with level and meaning. The fields they carry are `Fields`.
 
 /// Which part of the appliance speaks.
-package enum Service: String, CaseIterable, Sendable { case appliance, smtpd, queue, local, smtp, health, control }
+package enum Service: String, CaseIterable, Sendable { case appliance, smtpd, submission, submissions, queue, local, smtp, health, control }
 
 /// The closed list of what is logged and counted. The raw value is the `event` field.
 package enum Event: String, CaseIterable, Sendable {
     case sessionOpened = "session.opened"
     case sessionClosed = "session.closed"
+    case loginSucceeded = "login.succeeded"
+    case loginFailed = "login.failed"
     case messageAccepted = "message.accepted"
     case messageRejected = "message.rejected"
     case messageRemoved = "message.removed"
@@ -18,6 +20,8 @@ package enum Event: String, CaseIterable, Sendable {
     case bounceDropped = "bounce.dropped"
     case queueChanged = "queue.changed"
     case queueFailed = "queue.failed"
+    case directoryRead = "directory.read"
+    case directoryFailed = "directory.failed"
     case clockSetBack = "clock.set_back"
     case manifestLoaded = "manifest.loaded"
     case manifestRefused = "manifest.refused"
@@ -35,8 +39,8 @@ package enum Event: String, CaseIterable, Sendable {
     package var level: Level {
         switch self {
         case .sessionOpened, .messageRemoved: .debug
-        case .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped, .networksDoubted, .clockSetBack: .warning
-        case .queueFailed, .manifestRefused, .listenerFailed, .serviceFailed: .error
+        case .loginFailed, .deliveryDeferred, .deliveryBounced, .deliveryExpired, .bounceDropped, .linesDropped, .networksDoubted, .clockSetBack: .warning
+        case .queueFailed, .directoryFailed, .manifestRefused, .listenerFailed, .serviceFailed: .error
         default: .info
         }
     }
@@ -46,6 +50,8 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .sessionOpened: "A client connected."
         case .sessionClosed: "A client's session ended."
+        case .loginSucceeded: "A user logged in."
+        case .loginFailed: "A login came to nothing; `reason` says why."
         case .messageAccepted: "A message is safely in the spool and was answered with 250."
         case .messageRejected: "A sender, recipient or message was refused with a 4xx or 5xx reply."
         case .messageRemoved: "Nothing is left to do for a message, and it left the spool."
@@ -57,6 +63,8 @@ package enum Event: String, CaseIterable, Sendable {
         case .bounceDropped: "A report could not be delivered and was dropped."
         case .queueChanged: "An administrator flushed, held, released, requeued, expired or deleted queued mail."
         case .queueFailed: "The spool could not do what was asked of it."
+        case .directoryRead: "The accounts of a file were read; `reason` names lines without a login."
+        case .directoryFailed: "The file of a directory cannot be read; its users cannot log in."
         case .clockSetBack: "The system's clock was set back; mail that waits is tried by the new time."
         case .manifestLoaded: "A manifest was read and is in force."
         case .manifestRefused: "A manifest was refused; what was in force stays so."

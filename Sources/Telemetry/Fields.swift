@@ -16,6 +16,10 @@ package struct Fields: Sendable {
     }
 
     package var session: String?
+    /// Who is logged in, or tried to be.
+    package var user: String?
+    /// SASL's, by which.
+    package var mechanism: String?
     package var queueID: String?
     package var messageID: String?
     package var client: Client?
@@ -66,6 +70,8 @@ extension Fields {
             line.field("protocol", client.protocolName)
             line.endObject()
         }
+        line.field("user", user)
+        line.field("mechanism", mechanism)
         line.field("origin_id", originID)
         line.field("from", from)
         line.field("to", to)

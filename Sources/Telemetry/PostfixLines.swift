@@ -22,10 +22,13 @@ struct PostfixLines {
 
     /// `isVerbose`: with what Postfix passes over.
     func render(_ event: Event, _ service: Service, _ level: Level, _ fields: Fields, time: String, isVerbose: Bool) -> [UInt8] {
-        var page = Page(head: "\(time) \(host) postfix/", process: process)
+        var page = Page(head: "\(time) \(host) postfix/", process: process, server: PostfixLines.server(service))
         switch event {
         case .sessionOpened: connect(fields, &page)
         case .sessionClosed: disconnect(fields, &page)
+        // Postfix names the user with the message.
+        case .loginSucceeded: if isVerbose { other(event, service, level, fields, &page) }
+        case .loginFailed: failedLogin(fields, &page)
         case .messageAccepted: accepted(fields, &page)
         case .messageRejected: rejected(fields, isVerbose: isVerbose, &page)
         case .messageRemoved: page.line("qmgr", "\(fields.queueID ?? ""): removed")
@@ -45,10 +48,21 @@ struct PostfixLines {
         return page.bytes
     }
 
+    /// As master.cf names it (`syslog_name`) where it is not port 25.
+    private static func server(_ service: Service) -> String {
+        switch service {
+        case .submission: "submission/smtpd"
+        case .submissions: "submissions/smtpd"
+        default: "smtpd"
+        }
+    }
+
     /// The lines of one event.
     private struct Page {
         let head: String
         let process: Int32
+        /// Of the service that the event is of.
+        let server: String
         var bytes: [UInt8] = []
 
         mutating func line(_ program: String, session: String? = nil, _ text: String) {
@@ -67,7 +81,7 @@ struct PostfixLines {
     private func isLocal(_ fields: Fields) -> Bool { fields.client?.address == "local" }
 
     private func connect(_ fields: Fields, _ page: inout Page) {
-        if !isLocal(fields) { page.line("smtpd", session: fields.session, "connect from \(client(fields))") }
+        if !isLocal(fields) { page.line(page.server, session: fields.session, "connect from \(client(fields))") }
     }
 
     private func disconnect(_ fields: Fields, _ page: inout Page) {
@@ -81,9 +95,9 @@ struct PostfixLines {
                 case "4.7.0": "too many errors"
                 default: nil
                 }
-            if let end { page.line("smtpd", session: fields.session, "\(end) after \(after) from \(client(fields))") }
+            if let end { page.line(page.server, session: fields.session, "\(end) after \(after) from \(client(fields))") }
         }
-        page.line("smtpd", session: fields.session, "disconnect from \(client(fields)) \(fields.explanation?() ?? "")")
+        page.line(page.server, session: fields.session, "disconnect from \(client(fields)) \(fields.explanation?() ?? "")")
     }
 
     private func accepted(_ fields: Fields, _ page: inout Page) {
@@ -91,13 +105,22 @@ struct PostfixLines {
         if isLocal(fields) {
             page.line("pickup", "\(id): uid=\(user) from=<\(fields.from ?? "")>")
         } else {
-            var text = "\(id): client=\(client(fields))"
+            var text = "\(id): client=\(client(fields))\(sasl(fields))"
             // smtpd(8): what XFORWARD said of the server before the proxy.
             if let originID = fields.originID { text += ", orig_queue_id=\(originID)" }
             if let origin = fields.origin { text += ", orig_client=\(origin.name ?? "unknown")[\(origin.address ?? "unknown")]" }
-            page.line("smtpd", session: fields.session, text)
+            page.line(page.server, session: fields.session, text)
         }
         queued(id, from: fields.from, size: fields.size, recipients: fields.recipients, messageID: fields.messageID, &page)
+    }
+
+    private func sasl(_ fields: Fields) -> String {
+        fields.user.map { ", sasl_method=\(fields.mechanism ?? ""), sasl_username=\($0)" } ?? ""
+    }
+
+    private func failedLogin(_ fields: Fields, _ page: inout Page) {
+        let text = "warning: \(client(fields)): SASL \(fields.mechanism ?? "") authentication failed: \(fields.reason ?? "")"
+        page.line(page.server, session: fields.session, text + (fields.user.map { ", sasl_username=\($0)" } ?? ""))
     }
 
     private func queued(_ id: String, from: String?, size: Int?, recipients: Int?, messageID: String?, _ page: inout Page) {
@@ -110,10 +133,10 @@ struct PostfixLines {
         let command = fields.message ?? ""
         guard !PostfixLines.isProtocolError(reply) else {
             if reply.hasPrefix("554 5.7.0") {
-                page.line("smtpd", session: fields.session, "warning: non-SMTP command from \(client(fields)): \(command)")
+                page.line(page.server, session: fields.session, "warning: non-SMTP command from \(client(fields)): \(command)")
             } else if isVerbose {
                 // Postfix counts these in its disconnect line only.
-                page.line("smtpd", session: fields.session, "warning: \(reply) was the reply to \(client(fields)) for: \(command)")
+                page.line(page.server, session: fields.session, "warning: \(reply) was the reply to \(client(fields)) for: \(command)")
             }
             return
         }
@@ -124,7 +147,7 @@ struct PostfixLines {
         if let to = fields.to { text += " to=<\(to)>" }
         text += " proto=\(fields.client?.protocolName ?? "SMTP")"
         if let helo = fields.client?.helo { text += " helo=<\(helo)>" }
-        page.line("smtpd", session: fields.session, text)
+        page.line(page.server, session: fields.session, text)
     }
 
     /// Commands that are wrong as such or come out of order: no mail was refused.
@@ -205,11 +228,11 @@ struct PostfixLines {
         let program =
             switch service {
             case .appliance, .health: "master"
-            case .smtpd: "smtpd"
+            case .smtpd, .submission, .submissions: page.server
             case .queue, .control: "qmgr"
             case .local: "local"
             case .smtp: "smtp"
             }
-        page.line(program, session: service == .smtpd ? fields.session : nil, mark + parts.joined(separator: ": "))
+        page.line(program, session: [.smtpd, .submission, .submissions].contains(service) ? fields.session : nil, mark + parts.joined(separator: ": "))
     }
 }

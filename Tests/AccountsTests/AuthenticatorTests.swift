@@ -11,7 +11,7 @@ struct AuthenticatorTests {
     private func verdict(_ directory: any Directory, _ user: String, _ password: String) async throws -> String {
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
-        let authenticator = Authenticator(directory, sample: try StoredPassword("{PLAIN}sample"), threads: pool)
+        let authenticator = Authenticator(directory, threads: pool)
         let verdict = await withCheckedContinuation { continuation in
             authenticator.verify(user: user, password: Array(password.utf8)) { continuation.resume(returning: $0) }
         }
@@ -45,11 +45,11 @@ struct AuthenticatorTests {
     func decoys() async throws {
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
-        let authenticator = Authenticator(FixedDirectory([]), sample: nil, threads: pool)
+        let authenticator = Authenticator(FixedDirectory([]), threads: pool)
         var salts: [[UInt8]] = []
         for name in ["ghost", "Ghost", "other"] {
             let keys = await withCheckedContinuation { continuation in authenticator.keys(of: name, .sha256) { continuation.resume(returning: $0) } }
-            if case .keys(let keys) = keys { salts.append(keys.salt) }
+            if case .keys(let keys, _) = keys { salts.append(keys.salt) }
         }
         #expect(salts.count == 3 && salts[0] == salts[1] && salts[0] != salts[2])
         try await pool.shutdownGracefully()

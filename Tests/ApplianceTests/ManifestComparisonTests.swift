@@ -87,7 +87,8 @@ func secrets() throws {
 func allKeys() throws {
     // Compared as addresses, clients, listeners and routes.
     let elsewhere: Set<String> = [
-        "apiVersion", "domains", "users", "aliases", "networks", "tests", "dns", "tls", "limits", "mailboxes", "listen", "queue", "queue.retry", "reports", "logging",
+        "apiVersion", "domains", "users", "aliases", "networks", "tests", "dns", "tls", "limits", "mailboxes", "listen", "submission", "queue", "queue.retry",
+        "reports", "logging",
         "domains.NAME.addresses", "domains.NAME.recipients", "users.NAME.forward", "users.NAME.keep_copy", "users.NAME.mailbox", "relayhost.host",
         "rewriting", "rewriting.srs", "local_delivery",
         "smtpd", "listen.lmtp.path",
@@ -113,8 +114,8 @@ func allKeys() throws {
             if title.hasPrefix("Where") || title.hasPrefix("What") { section = nil }
         } else if let section, line.hasPrefix("| `"), !line.contains("**Not supported yet.**") {
             let key = section + line.dropFirst(3).prefix { $0 != "`" }
-            // Parts of a secret and of a certificate; listeners; what tests say.
-            if ["listen.", "tests."].contains(section) || section.hasSuffix(".password.") || section.hasSuffix(".secret.") || section == "tls.certificates.NAME." { continue }
+            // Parts of a secret, of a certificate and of a directory; listeners; what tests say.
+            if ["listen.", "tests.", "directories."].contains(section) || section.hasSuffix(".password.") || section.hasSuffix(".secret.") || section == "tls.certificates.NAME." { continue }
             keys.insert(String(key))
         }
     }

@@ -292,13 +292,22 @@ private let submission = MailSystem.with {
     $0.logging = MailSystem.Logging(level: Located(.info), format: Located(.json, at: line(49)))
 }
 
-/// Submission with nothing to encrypt by, and encryption turned off in so many words.
+/// Submission with nothing to encrypt by, and encryption turned off in so many words; accounts in files.
 private let tlsNone = MailSystem.with {
     $0.domains = [domain("example.org", 5)]
     $0.users = [user("alice", 7)]
     $0.users[0].password = Located(.literal("$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g."), at: line(8))
     $0.tls.level = Located(.none, at: line(10))
     $0.listen.submissions = Located([Endpoint("127.0.0.1:465")!], at: line(12))
+    $0.directories = Located(
+        [
+            Located(.passwdFile("/etc/valija/passwd"), at: line(15)), Located(.manifest, at: line(16)),
+            Located(.system(passwd: "/srv/passwd", shadow: "/srv/shadow", userIDs: 1000...2000), at: line(17)),
+        ], at: line(14))
+    $0.submission.tlsAuthOnly = Located(false, at: line(19))
+    $0.submission.recipientsPerMessage = Located(100, at: line(20))
+    $0.submission.messageRate = Located(30, at: line(21))
+    $0.submission.hideClient = Located(true, at: line(22))
 }
 
 /// A relay that wants a password and has no TLS; the password cannot be had. Passwords of users that nobody asks for.

@@ -3,7 +3,7 @@
 // Each line of the script begins with its speaker: `S` the server sends this line, `!` an event (`lost`, `timeout`,
 // `quit`, `abandon`), `C` the client sends this line, `=` another action of the session. Neighbouring `S` lines arrive
 // together, and the pieces they are cut into are the test's choice. When the session is ready, the next message begins
-// by itself; the content counts as written the moment it is asked for, unless the script says `! hold` before.
+// by itself; a script with AUTH in it logs in, by PLAIN if that is offered, else by LOGIN; the content counts as written the moment it is asked for, unless the script says `! hold` before.
 
 import MailSyntax
 import NIOCore
@@ -19,6 +19,7 @@ struct ClientDialogue {
     /// The script with what the session really did in place of what was expected of it.
     func play(cut: Cut, splitAt split: Int = 0) -> String {
         var player = Player(messages: messages)
+        player.session.logsIn = script.contains("AUTH")
         var pending = ""
         for line in script.split(separator: "\n") {
             if line.hasPrefix("S ") {
@@ -71,6 +72,7 @@ struct ClientDialogue {
 
         mutating func perform(_ actions: [ClientSession.Action]) {
             var isReady = false
+            var following: [ClientSession.Action] = []
             for action in actions {
                 switch action {
                 case .send(let buffer):
@@ -81,11 +83,26 @@ struct ClientDialogue {
                     transcript.append("= content")
                     if !holdsContent { session.contentSent() }
                 case .result(let recipient, let outcome, _): transcript.append("= \(recipient) \(Self.text(outcome))")
+                case .chooseLogin(let offered):
+                    transcript.append("= offered \(offered.joined(separator: " "))")
+                    following =
+                        if offered.contains("PLAIN") {
+                            session.beginLogin("PLAIN", initial: [0, 65, 0, 66])
+                        } else if offered.contains("LOGIN") {
+                            session.beginLogin("LOGIN", initial: nil)
+                        } else {
+                            session.giveUpLogin(because: "nothing offered")
+                        }
+                case .respond(let challenge):
+                    transcript.append("= challenge \(String(decoding: challenge, as: UTF8.self))")
+                    following = session.respond(Array("x".utf8))
+                case .loggedIn: transcript.append("= logged in")
                 case .ready: isReady = true
                 case .unstarted(let reply): transcript.append("= unstarted \(reply.summary)")
                 case .close(let reply): transcript.append("= close\(reply.map { " \($0.summary)" } ?? "")")
                 }
             }
+            if !following.isEmpty { return perform(following) }
             guard isReady else { return }
             transcript.append("= ready")
             if !messages.isEmpty, session.phase == .idle { perform(session.begin(messages.removeFirst())) }

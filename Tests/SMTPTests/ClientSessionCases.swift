@@ -7,6 +7,77 @@ extension ClientSessionTests {
     private static let commands = "C MAIL FROM:<a@me.example>\nC RCPT TO:<b@you.example>\nC RCPT TO:<c@you.example>\nC DATA\n"
     private static let two = [message(to: ["b@you.example", "c@you.example"])]
 
+    static let logins: [Case] = [
+        Case("a login by what goes with AUTH", [], """
+            S 220 mx
+            C EHLO me.example
+            S 250-mx
+            S 250 AUTH LOGIN plain
+            = offered LOGIN PLAIN
+            C AUTH PLAIN AEEAQg==
+            S 235 2.7.0 welcome
+            = logged in
+            = ready
+            """),
+        Case("a login that is asked for in parts", [], """
+            S 220 mx
+            C EHLO me.example
+            S 250-mx
+            S 250 AUTH LOGIN
+            = offered LOGIN
+            C AUTH LOGIN
+            S 334 VXNlcm5hbWU6
+            = challenge Username:
+            C eA==
+            S 334 UGFzc3dvcmQ6
+            = challenge Password:
+            C eA==
+            S 235 2.7.0 welcome
+            = logged in
+            = ready
+            """),
+        Case("a wrong password: nothing is sent, and it is not for ever", [], """
+            S 220 mx
+            C EHLO me.example
+            S 250-mx
+            S 250 AUTH PLAIN
+            = offered PLAIN
+            C AUTH PLAIN AEEAQg==
+            S 535 5.7.8 no
+            C QUIT
+            = close 451 4.7.8 cannot log in at mx[192.0.2.1]: 535 5.7.8 no
+            """),
+        Case("no AUTH there that is known", [], """
+            S 220 mx
+            C EHLO me.example
+            S 250-mx
+            S 250 AUTH CRAM-MD5
+            = offered CRAM-MD5
+            = close 451 4.7.8 cannot log in at mx[192.0.2.1]: nothing offered
+            """),
+        Case("a challenge that is not base64", [], """
+            S 220 mx
+            C EHLO me.example
+            S 250-mx
+            S 250 AUTH LOGIN
+            = offered LOGIN
+            C AUTH LOGIN
+            S 334 what?
+            C *
+            = close 451 4.5.0 protocol error: host mx[192.0.2.1] sent a challenge that is not base64
+            """),
+        Case("lost in a login", [], """
+            S 220 mx
+            C EHLO me.example
+            S 250-mx
+            S 250 AUTH LOGIN
+            = offered LOGIN
+            C AUTH LOGIN
+            ! lost
+            = close 451 4.4.2 lost connection with mx[192.0.2.1] while performing the AUTH exchange
+            """),
+    ]
+
     static let endings: [Case] = [
         Case(
             "421 at RCPT: what is pending is deferred", two,

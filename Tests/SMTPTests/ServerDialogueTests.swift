@@ -53,6 +53,10 @@ struct Dialogue: CustomTestStringConvertible {
         case "errors": configuration.limits.errors = number
         case "idle": configuration.limits.idleCommands = number
         case "overshoot": configuration.limits.recipientOvershoot = number
+        case "logins": configuration.logins = .init(mechanisms: ["PLAIN", "LOGIN"], needsTLS: false)
+        case "login_required": configuration.logins?.isRequired = true
+        case "login_needs_tls": configuration.logins?.needsTLS = true
+        case "login_line": configuration.limits.loginLine = number
         case "line": configuration.limits.commandLine = number
         case "lmtp": configuration.dialect = .lmtp
         case "expn": configuration.offersEXPN = true

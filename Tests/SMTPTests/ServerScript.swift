@@ -16,11 +16,13 @@ struct ServerTranscript: Equatable {
 }
 
 /// Rules: senders at `full.example` get 452 4.3.1, recipients named `nobody…` get 550 5.1.1, `later…` 450 4.2.0; a message
-/// that contains `spoil` gets 451 4.3.0 at its end; all else is accepted.
+/// that contains `spoil` gets 451 4.3.0 at its end; all else is accepted. A login by PLAIN with the password `secret` is right;
+/// by LOGIN it is asked for name and password.
 struct ServerScript {
     var session: ServerSession
     private(set) var transcript = ServerTranscript()
     private var content: [UInt8]?
+    private var loginParts = 0
     /// The longest output that one turn left to be written.
     private(set) var largestOutput = 0
     private(set) var isClosed = false
@@ -69,6 +71,9 @@ struct ServerScript {
             transcript.events.append("run queue of \(node.includesSubdomains ? "all below " : "")\(node.domain)")
             session.answer(Reply(250, EnhancedCode(2, 0, 0), "Queuing started"))
         case .override(let claims): transcript.events.append("override \(ServerScript.describe(claims))")
+        case .beginLogin(let mechanism, let initial): beginLogin(mechanism, initial)
+        case .continueLogin(let response): continueLogin(response)
+        case .cancelLogin: transcript.events.append("cancel login")
         case .beginContent(let envelope):
             transcript.events.append("begin \(ServerScript.describe(envelope)) by \(session.protocolName)" + (session.forwarded.map { " for \(ServerScript.describe($0))" } ?? ""))
             content = []
@@ -82,6 +87,25 @@ struct ServerScript {
             transcript.events.append("close")
             isClosed = true
         }
+    }
+
+    private mutating func beginLogin(_ mechanism: String, _ initial: [UInt8]?) {
+        transcript.events.append("login \(mechanism)\(initial.map { " \(escaped($0))" } ?? "")")
+        loginParts = 0
+        guard let initial else { return session.challenge(Array((mechanism == "LOGIN" ? "Username:" : "").utf8)) }
+        continueLogin(initial, by: mechanism)
+    }
+
+    private mutating func continueLogin(_ response: [UInt8], by mechanism: String? = nil) {
+        if mechanism == nil { transcript.events.append("response \(escaped(response))") }
+        loginParts += 1
+        let parts = response.split(separator: 0, omittingEmptySubsequences: false)
+        if parts.count == 3 {
+            return parts[2].elementsEqual("secret".utf8)
+                ? session.loggedIn(as: String(decoding: parts[1], as: UTF8.self)) : session.answer(ServerSession.loginFailed)
+        }
+        if loginParts == 1 { return session.challenge(Array("Password:".utf8)) }
+        if response.elementsEqual("secret".utf8) { session.loggedIn(as: "alice") } else { session.answer(ServerSession.loginFailed) }
     }
 
     private func verdict(on address: Address) -> Reply {

@@ -1,5 +1,5 @@
 // Delivery to next hops by SMTP: finds the servers, connects to the first that answers, and sends a batch of messages
-// over one connection, or over one that an earlier batch left behind. Plain SMTP, without TLS and AUTH.
+// over one connection, or over one that an earlier batch left behind. Plain SMTP, without TLS.
 //
 // Errors: each recipient gets the reply of the server that answered for it, or one of ours with the code of RFC 3463
 // that says what went wrong (4.4.1 no connection, 4.4.2 connection lost, 4.4.3 and 5.4.4 names, …). When a server takes
@@ -23,12 +23,17 @@ package final class SMTPAgent: DeliveryAgent {
         package var rewriting: OutgoingRewriting?
         /// Where it takes mail, to see loops.
         package var ownEndpoints: Set<Endpoint>
+        /// Who this server is to those next hops: they get no mail without it.
+        package var logins: [NextHop: Login]
 
-        package init(hostname: Domain, limits: Limits = Limits(), ownEndpoints: Set<Endpoint> = [], rewriting: OutgoingRewriting? = nil) {
+        package init(
+            hostname: Domain, limits: Limits = Limits(), ownEndpoints: Set<Endpoint> = [], rewriting: OutgoingRewriting? = nil, logins: [NextHop: Login] = [:]
+        ) {
             self.rewriting = rewriting
             self.hostname = hostname
             self.limits = limits
             self.ownEndpoints = ownEndpoints
+            self.logins = logins
         }
     }
 

@@ -2,6 +2,7 @@
 // the time limits, and waits in the pool between batches. Lives on its event loop alone; nothing here blocks, and a
 // whole batch runs without a hop to another thread, but for content that is read from a file.
 
+internal import Accounts
 internal import MailQueue
 internal import MailSyntax
 internal import NIOCore
@@ -41,6 +42,9 @@ final class SMTPConnection: ChannelInboundHandler {
     private let pool: ConnectionPool
     private let threads: NIOThreadPool
     private var session: ClientSession
+    /// Nil: no login there.
+    private let account: SMTPAgent.Login?
+    private var login: RelayLogin?
     private var context: ChannelHandlerContext?
     private var run: Run?
     private var current: Current?
@@ -59,6 +63,8 @@ final class SMTPConnection: ChannelInboundHandler {
         self.pool = pool
         self.threads = threads
         session = ClientSession(heloName: configuration.hostname, peer: target.peer)
+        account = configuration.logins[hop]
+        session.logsIn = account != nil
     }
 
     // MARK: Orders
@@ -127,6 +133,7 @@ final class SMTPConnection: ChannelInboundHandler {
         var actions = first
         while !actions.isEmpty {
             var isReady = false
+            var following: [ClientSession.Action] = []
             var hasWritten = false
             for action in actions {
                 switch action {
@@ -135,6 +142,9 @@ final class SMTPConnection: ChannelInboundHandler {
                     hasWritten = true
                 case .sendContent: hasWritten = sendContent() || hasWritten
                 case .result(let index, let outcome, let answers): report(index, outcome, answers)
+                case .chooseLogin(let offered): following += beginLogin(offered)
+                case .respond(let challenge): answer(challenge)
+                case .loggedIn: following += finishLogin()
                 case .ready: isReady = true
                 case .unstarted: putBackCurrent()
                 case .close(let reply):
@@ -143,11 +153,49 @@ final class SMTPConnection: ChannelInboundHandler {
                 }
             }
             if hasWritten { context?.flush() }
+            if !following.isEmpty {
+                actions = following
+                continue
+            }
             guard isReady, end == nil else { break }
             current = nil
             actions = takeNext()
         }
         setDeadline()
+    }
+
+    // MARK: Login
+
+    private func beginLogin(_ offered: [String]) -> [ClientSession.Action] {
+        guard let account else { return session.giveUpLogin(because: "there is no account") }
+        do throws(RelayLogin.Obstacle) {
+            let login = try RelayLogin(account, offered: offered, isEncrypted: false, bindings: [])
+            self.login = login
+            return session.beginLogin(login.mechanism, initial: login.initial)
+        } catch {
+            return session.giveUpLogin(because: error.reason)
+        }
+    }
+
+    private func answer(_ challenge: [UInt8]) {
+        guard let login, let context else { return }
+        login.answer(challenge, on: threads, context.eventLoop).assumeIsolated().whenComplete { result in
+            guard self.end == nil else { return }
+            switch result {
+            case .success((let login, .response(let octets))):
+                self.login = login
+                self.perform(self.session.respond(octets))
+            case .success((_, .failure(let reason))): self.perform(self.session.giveUpLogin(because: reason))
+            case .failure: self.perform(self.session.abandon(because: .stopped))
+            }
+        }
+    }
+
+    /// Nothing, where all is well.
+    private func finishLogin() -> [ClientSession.Action] {
+        let isTrusted = login?.mayTrustSuccess == true
+        login = nil
+        return isTrusted ? [] : session.giveUpLogin(because: "the server took the login without proving that it knows the password")
     }
 
     private func report(_ index: Int, _ outcome: ClientSession.Outcome, _ answers: String?) {

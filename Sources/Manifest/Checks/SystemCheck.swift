@@ -12,6 +12,7 @@ enum SystemCheck {
         checkQueue(system.queue, &findings)
         checkListen(system.listen, &findings)
         checkTLS(system, &findings)
+        checkLogins(system, &findings)
         guard findings.knowsAllNames else { return }
         checkPostmaster(system, book, &findings)
         checkReports(system.reports, book, &findings)
@@ -64,6 +65,31 @@ enum SystemCheck {
         guard system.tls.level.value == .none, system.listen.submission.value.isEmpty, system.listen.submissions.value.isEmpty else { return }
         if let span = system.tls.certificate?.span ?? system.tls.certificates.first?.domain.span {
             findings.warning(.noEffect, "a certificate has no effect without encryption", at: span, hint: "add: level: may")
+        }
+    }
+
+    private static func checkLogins(_ system: MailSystem, _ findings: inout Findings) {
+        let (listen, directories) = (system.listen, system.directories)
+        var seen: Set<MailSystem.Directory> = []
+        for directory in directories.value where !seen.insert(directory.value).inserted {
+            findings.error(.duplicateEntry, "this directory stands twice", at: directory.span)
+        }
+        if !seen.contains(.manifest), let user = system.users.first(where: { $0.password != nil }) {
+            findings.warning(
+                .noEffect, "the password of \(quoted(user.name.value)) has no effect: \"directories\" does not name the manifest", at: user.password?.span,
+                hint: "add it: directories: [manifest, …]")
+        }
+        let services: [(String, Located<[Endpoint]>)] = [("submission", listen.submission), ("submissions", listen.submissions)]
+        guard let (name, service) = services.first(where: { !$0.1.value.isEmpty }) else { return }
+        if seen == [.manifest], !system.users.contains(where: { $0.password != nil }), !findings.hasErrors {
+            findings.warning(
+                .noEffect, "nobody can send mail at listen.\(name): no user has a password", at: service.span,
+                hint: "make a hash: valija password; or say where passwords are: directories")
+        }
+        if system.tls.certificate == nil, system.tls.certificates.isEmpty, system.submission.tlsAuthOnly.value {
+            findings.warning(
+                .noCertificate, "nobody can log in at listen.\(name): logins need TLS, and there is no certificate", at: service.span,
+                hint: "add tls: {level: may, certificate: PATH, key: PATH}")
         }
     }
 

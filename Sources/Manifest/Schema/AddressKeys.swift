@@ -82,7 +82,7 @@ enum UserKeys {
     static let name = Key("name", .text, example: "Alice Example", "The person's name.")
     static let password = Key(
         "password", Secret.syntax, defaultNote: "no login", example: "{file: /run/secrets/alice}",
-        "The crypt(3) hash of the password to log in with, at `listen.submission` and `listen.submissions`.")
+        "The hash of the password to log in with, at `listen.submission` and `listen.submissions`: of crypt(3), with a `{SCHEME}` as Dovecot has it, or SCRAM keys; `valija password` makes them.")
     static let quota = Key(
         "quota", .size(from: 1), defaultNote: "`limits.mailbox_size`", example: "2GiB", "The size that this mailbox may grow to.")
     static let sendAs = Key(
@@ -145,7 +145,7 @@ enum ListenKeys {
 
     private static let noLogins = "until it does, leave the key out"
     static let submission = Key(
-        "submission", .endpoints, default: "[]", example: "[\"0.0.0.0:587\"]", postfix: "master.cf: submission inet", notServed: noLogins,
+        "submission", .endpoints, default: "[]", example: "[\"0.0.0.0:587\"]", postfix: "master.cf: submission inet",
         "Mail from users, with a login after STARTTLS (RFC 6409).")
     static let submissions = Key(
         "submissions", .endpoints, default: "[]", example: "[\"0.0.0.0:465\"]", postfix: "master.cf: submissions inet", notServed: noLogins,

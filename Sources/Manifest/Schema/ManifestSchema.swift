@@ -25,6 +25,11 @@ enum ManifestSchema {
     static let networks = Key(
         "networks", .networks, default: "[127.0.0.0/8, \"::1/128\"]", example: "[127.0.0.0/8, 192.0.2.0/24]", postfix: "mynetworks",
         "Clients that may send mail to anywhere without a login.")
+    static let directories = Key(
+        "directories", DirectoryKeys.list, default: "[manifest]", example: "[manifest, {passwd_file: /etc/dovecot/users}]",
+        "Where the passwords of those who log in are looked up, in this order: `manifest` is `users` here, the others are files, which are read again when they change.")
+    static let submission = Key(
+        "submission", SubmissionKeys.syntax, default: "{}", example: "{hide_client: true}", "What `listen.submission` and `listen.submissions` do with users' mail.")
     static let relayhost = Key(
         "relayhost", RelayhostKeys.syntax, defaultNote: "none: by MX records", example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
         "The server that gets all mail to the outside.")
@@ -53,8 +58,8 @@ enum ManifestSchema {
         "What must be true of this file; `check` tries it out, and `serve` does not start where it is not so.")
 
     static let root = Syntax<MailSystem>.section([
-        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, relayhost, dns, tls, rewriting, limits, mailboxes,
-        localDelivery, listen, smtpd, queue, reports, logging, tests,
+        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, directories, submission, relayhost, dns, tls, rewriting, limits,
+        mailboxes, localDelivery, listen, smtpd, queue, reports, logging, tests,
     ]) { section, findings in
         _ = section.optional(apiVersion, &findings)
         // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
@@ -71,6 +76,8 @@ enum ManifestSchema {
             aliases: aliases?.value ?? [],
             addressExtension: addressExtension(section, &findings),
             networks: section.value(networks, &findings),
+            directories: section.value(directories, &findings),
+            submission: section.value(submission, &findings).value,
             relayhost: section.optional(relayhost, &findings),
             dns: section.value(dns, &findings).value,
             tls: section.value(tls, &findings).value,
@@ -107,14 +114,13 @@ extension Syntax where Value == Character {
 }
 
 enum RelayhostKeys {
-    private static let noLogins = "until it does, allow this server's address at the relay and leave the key out"
     static let host = Key(
         "host", .nextHop, isRequired: true, example: "\"[smtp.example.net]:587\"", postfix: "relayhost",
         "The relay: `[host]:port` is this very host, `domain:port` stands for the hosts of its MX records.")
     static let username = Key(
-        "username", .text, example: "example", postfix: "smtp_sasl_password_maps", notServed: noLogins, "The name to log in with; goes with `password`.")
+        "username", .text, example: "example", postfix: "smtp_sasl_password_maps", "The name to log in with; goes with `password`.")
     static let password = Key(
-        "password", Secret.syntax, example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps", notServed: noLogins,
+        "password", Secret.syntax, example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps",
         "The password to log in with, itself and not a hash of it.")
     static let tls = Key(
         "tls", .choice(MailSystem.TLSLevel.self, notServed: TLSKeys.notServed), defaultNote: "`tls.level`", example: "none",

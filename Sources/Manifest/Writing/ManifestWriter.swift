@@ -45,6 +45,9 @@ package enum ManifestWriter {
     private static func writeServer(_ system: MailSystem, to page: inout YAMLPage) {
         let defaults = MailSystem.defaults
         if system.networks.value != defaults.networks.value { page.section("networks", .list(system.networks.value.map { .text($0.description) })) }
+        let directories = system.directories.value.map(\.value)
+        if directories != defaults.directories.value.map(\.value) { page.section("directories", .list(directories.map(directory))) }
+        page.section("submission", submission(system.submission, defaults.submission))
         if let relayhost = system.relayhost?.value { page.section("relayhost", self.relayhost(relayhost)) }
         page.section("dns", .mapping([
             ("resolvers", unless(system.dns.resolvers.value, defaults.dns.resolvers.value) { .list($0.map { .text($0.description) }) }),
@@ -115,6 +118,29 @@ package enum ManifestWriter {
         case .name, .address, .file: .text(target.word)
         case .command, .include: .quoted(target.word)
         }
+    }
+
+    private static func directory(_ directory: MailSystem.Directory) -> YAMLItem {
+        switch directory {
+        case .manifest: return .plain("manifest")
+        case .passwdFile(let path): return .mapping([("passwd_file", .text(path))])
+        case .system(let passwd, let shadow, let userIDs):
+            return .mapping([
+                ("system", .text(passwd)), ("shadow", shadow == "/etc/shadow" ? nil : .text(shadow)),
+                ("user_ids", userIDs == 1000...59_999 ? nil : .plain("\(userIDs.lowerBound)-\(userIDs.upperBound)")),
+            ])
+        }
+    }
+
+    private static func submission(_ submission: MailSystem.Submission, _ fallback: MailSystem.Submission) -> YAMLItem {
+        func truth(_ value: Bool) -> YAMLItem { .plain(value ? "true" : "false") }
+        return .mapping([
+            ("tls_auth_only", unless(submission.tlsAuthOnly.value, fallback.tlsAuthOnly.value, truth)),
+            ("recipients_per_message", submission.recipientsPerMessage.map { .plain(String($0.value)) }),
+            ("message_rate", submission.messageRate.map { .plain(String($0.value)) }),
+            ("recipient_rate", submission.recipientRate.map { .plain(String($0.value)) }),
+            ("hide_client", unless(submission.hideClient.value, fallback.hideClient.value, truth)),
+        ])
     }
 
     private static func relayhost(_ relayhost: MailSystem.Relayhost) -> YAMLItem {

@@ -204,7 +204,9 @@ extension Importer {
         for (name, value) in service.options {
             let subject = "\(service.name) -o \(name)"
             if usedServices.contains(service.name) { continue }
-            if isMail, let outcome = Importer.optionOutcome(name, value) {
+            if isMail, let key = importSubmission(name, value, of: service) {
+                note(place, subject, .translated, key)
+            } else if isMail, let outcome = Importer.optionOutcome(name, value) {
                 note(place, subject, outcome.0, outcome.1)
             } else if name == "syslog_name" || ParameterVerdict.of(name)?.outcome == .harmless {
                 note(place, subject, .harmless, ParameterVerdict.of(name)?.text ?? "log lines name the service by themselves")
@@ -212,6 +214,22 @@ extension Importer {
                 let text = ParameterVerdict.of(name)?.text ?? "Postfix knows no such parameter"
                 note(place, subject, .unsupported, "\(value): \(text)")
             }
+        }
+    }
+
+    /// What a service where users log in has of its own and a manifest has too. Nil: nothing.
+    private mutating func importSubmission(_ name: String, _ value: String, of service: MasterService) -> String? {
+        func has(_ name: String, _ value: String) -> Bool { service.options.contains { $0.name == name && lowercasedASCII($0.value) == value } }
+        guard has("smtpd_sasl_auth_enable", "yes") else { return nil }
+        switch name {
+        case "smtpd_tls_auth_only" where lowercasedASCII(value) == "no" && !has("smtpd_tls_security_level", "encrypt"):
+            system.submission.tlsAuthOnly = Located(false)
+            return "submission.tls_auth_only: false"
+        case "smtpd_recipient_limit":
+            guard let limit = Int(value), limit > 0 else { return nil }
+            system.submission.recipientsPerMessage = Located(limit)
+            return "submission.recipients_per_message"
+        default: return nil
         }
     }
 

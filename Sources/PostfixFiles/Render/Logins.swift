@@ -30,8 +30,21 @@ extension RenderPlan {
                 "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": "private/auth",
                 "smtpd_sender_login_maps": reference(.senderLogins),
             ])
-        if system.tls.certificate == nil {
+        if system.tls.certificate == nil, system.submission.tlsAuthOnly.value {
             note("listen.\(name)", at: endpoints.position, "there is no tls.certificate, and Postfix takes no login unencrypted")
+        }
+        noteSubmission()
+    }
+
+    /// What Postfix has no parameters for.
+    private mutating func noteSubmission() {
+        let submission = system.submission
+        for (key, rate) in [("message_rate", submission.messageRate), ("recipient_rate", submission.recipientRate)] {
+            guard let rate else { continue }
+            note("submission.\(key)", at: rate.position, "left out: Postfix counts by client, not by user")
+        }
+        if submission.hideClient.value {
+            note("submission.hide_client", at: submission.hideClient.position, "left out: Postfix's Received names the client; header_checks could take it away")
         }
     }
 
@@ -42,15 +55,16 @@ extension RenderPlan {
                 Service(
                     name: endpoint.description, type: "inet", columns: ["n", "-", "n", "-", "-"], command: "smtpd",
                     options: [Parameter("syslog_name", "postfix/\(name)")] + proxyOptions(endpoint) + tls + [
-                        Parameter("smtpd_tls_auth_only", "yes"),
+                        Parameter("smtpd_tls_auth_only", system.submission.tlsAuthOnly.value ? "yes" : "no"),
                         Parameter("smtpd_sasl_auth_enable", "yes"),
                         Parameter("smtpd_sender_restrictions", "reject_sender_login_mismatch"),
                         Parameter("smtpd_relay_restrictions", "permit_sasl_authenticated,reject"),
-                    ] + submissionHeaders,
+                    ] + (system.submission.recipientsPerMessage.map { [Parameter("smtpd_recipient_limit", String($0.value))] } ?? []) + submissionHeaders,
                     comment: system.rule(endpoints.position, "listen.\(name)"))
             }
         }
-        let level = Parameter("smtpd_tls_security_level", system.tls.certificate == nil ? "none" : "encrypt")
+        let level = Parameter(
+            "smtpd_tls_security_level", system.tls.certificate == nil ? "none" : system.submission.tlsAuthOnly.value ? "encrypt" : "may")
         // RFC 6409 §4.3: no mail without a login. RFC 8314 §3.3: in TLS from the first octet.
         return services("submission", system.listen.submission, [level])
             + services("submissions", system.listen.submissions, [Parameter("smtpd_tls_wrappermode", "yes"), level])
@@ -76,8 +90,9 @@ extension RenderPlan {
     }
 
     /// passwd-file of Dovecot: `user:{scheme}hash:uid:gid:gecos:home:shell:extra`.
-    mutating func dovecotUsers(_ read: SecretReader) -> RenderedFile? {
+    mutating func dovecotUsers(_ read: SecretReader, _ schemes: inout Set<String>) -> RenderedFile? {
         guard hasSubmission else { return nil }
+        guard directories.contains(.manifest) else { return nil }
         var text = header
         var isComplete = true
         for user in system.users {
@@ -85,8 +100,13 @@ extension RenderPlan {
             let name = user.name.value
             let path = "users.\(name).password"
             text += "\n# \(system.rule(password.position, path))\n"
-            if let hash = secret(password, path, read, unless: { $0.contains { $0 == ":" || $0.isWhitespace } ? "is no crypt(3) hash" : nil }) {
-                text += "\(lowercasedASCII(name)):{CRYPT}\(hash)::::::\n"
+            let hash = secret(password, path, read) { text in
+                if text.hasPrefix("SCRAM-SHA-") { return "is PostgreSQL's form of SCRAM keys, which Dovecot does not read" }
+                return text.contains { $0 == ":" || $0.isWhitespace } ? "is no hash" : nil
+            }
+            if let hash {
+                text += "\(lowercasedASCII(name)):\(hash.hasPrefix("{") ? "" : "{CRYPT}")\(hash)::::::\n"
+                if let scheme = scramScheme(of: hash) { schemes.insert(scheme) } else { schemes.insert("") }
             } else {
                 isComplete = false
                 text += "# \(lowercasedASCII(name)):{CRYPT}HASH::::::\n"
@@ -95,9 +115,33 @@ extension RenderPlan {
         return RenderedFile(name: "dovecot-users", content: text, mode: 0o600, isSecret: true, isComplete: isComplete)
     }
 
-    /// What Dovecot 2.3 needs to answer Postfix's questions about logins, and nothing else.
-    func dovecotConfiguration() -> RenderedFile? {
+    private var directories: [MailSystem.Directory] { system.directories.value.map(\.value) }
+
+    private func scramScheme(of hash: String) -> String? {
+        ["scram-sha-256", "scram-sha-1"].first { lowercasedASCII(hash).hasPrefix("{\($0)}") }
+    }
+
+    /// The directories in their order: Dovecot asks the next one where a user is not known, or the password is wrong.
+    private mutating func passdbs() -> String {
+        system.directories.value.map { directory in
+            switch directory.value {
+            case .manifest: return "passdb {\n  driver = passwd-file\n  args = /etc/postfix/dovecot-users\n}\n"
+            case .passwdFile(let path): return "passdb {\n  driver = passwd-file\n  args = username_format=%Lu \(path)\n}\n"
+            case .system(let passwd, let shadow, _):
+                if passwd != "/etc/passwd" || shadow != "/etc/shadow" {
+                    note("directories", at: directory.position, "Dovecot asks the system for its accounts, and not \(passwd) and \(shadow)")
+                }
+                return "passdb {\n  driver = shadow\n}\n"
+            }
+        }.joined()
+    }
+
+    /// What Dovecot 2.3 needs to answer Postfix's questions about logins, and nothing else. `schemes`: of the users' hashes.
+    mutating func dovecotConfiguration(_ schemes: Set<String>) -> RenderedFile? {
         guard hasSubmission else { return nil }
+        // SCRAM where everybody has keys for it.
+        let scram = schemes.count == 1 && directories == [.manifest] ? schemes.first.map { $0.isEmpty ? "" : " \($0)" } ?? "" : ""
+        let passdbs = passdbs()
         let text = """
             # Logins for Postfix, by Dovecot 2.3. It expects the rendered files in /etc/postfix, and Postfix's queue in /var/spool/postfix.
             # Where a Dovecot runs already, take passdb and service auth into its configuration.
@@ -105,13 +149,9 @@ extension RenderPlan {
             protocols =
             ssl = no
             disable_plaintext_auth = no
-            auth_mechanisms = plain login
+            auth_mechanisms = plain login\(scram)
 
-            passdb {
-              driver = passwd-file
-              args = /etc/postfix/dovecot-users
-            }
-            userdb {
+            \(passdbs)userdb {
               driver = static
               args = uid=\(options.owner.user) gid=\(options.owner.group) home=/nonexistent
             }

@@ -118,7 +118,9 @@ package struct Rendering: Sendable {
         let tables = plan.tables(secrets)
         groups = plan.mainGroups(tables: Set(tables.map(\.name)))
         services = plan.services()
-        let dovecot = [plan.dovecotUsers(secrets), plan.dovecotConfiguration()].compactMap { $0 }
+        var schemes: Set<String> = []
+        let users = plan.dovecotUsers(secrets, &schemes)
+        let dovecot = [users, plan.dovecotConfiguration(schemes)].compactMap { $0 }
         plan.addNotes()
         plan.addSteps(tables)
         notes = plan.notes

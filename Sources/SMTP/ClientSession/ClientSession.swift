@@ -4,7 +4,7 @@
 //
 // It opens no connection, keeps no time, and reads no content: whoever holds the socket performs the actions in their
 // order and tells what happened. For each recipient of a message that was begun there is exactly one `result`, or, when
-// the message was not even begun in the server's eyes, one `unstarted` for all. No TLS and no AUTH.
+// the message was not even begun in the server's eyes, one `unstarted` for all. AUTH (RFC 4954) is in `ClientLogin.swift`.
 
 package import MailSyntax
 package import NIOCore
@@ -26,6 +26,12 @@ package struct ClientSession: Sendable {
         /// `recipient` is the index in the envelope's recipients. `answers`: the command that the server answered with the reply
         /// of the outcome, as Postfix names it (`RCPT TO`, `end of DATA`); nil: the words are ours.
         case result(recipient: Int, Outcome, answers: String?)
+        /// `logsIn`: the server offers these mechanisms of AUTH. `beginLogin` or `giveUpLogin` answers.
+        case chooseLogin([String])
+        /// The server's challenge: `respond` or `giveUpLogin`.
+        case respond([UInt8])
+        /// The server took the login.
+        case loggedIn
         /// The message before, if any, is done with; `begin` or `quit` may be called.
         case ready
         /// The session ended before the server answered anything about this message, and no recipient has a result: it may
@@ -35,11 +41,12 @@ package struct ClientSession: Sendable {
         case close(Reply?)
     }
 
-    /// Which state may follow: greeting → hello; hello → hello (HELO), idle; idle → message, quitting; message → idle;
+    /// Which state may follow: greeting → hello; hello → hello (HELO), login, idle; login → idle; idle → message, quitting; message → idle;
     /// and closed after each.
     enum State: Equatable, Sendable {
         case greeting
         case hello(extended: Bool)
+        case login
         case idle
         case message
         case quitting
@@ -55,6 +62,12 @@ package struct ClientSession: Sendable {
     var transaction: ClientTransaction?
     /// The server may still hold the recipients of a transaction that came to nothing: RSET must precede the next.
     var needsReset = false
+    /// No mail before a login.
+    package var logsIn = false
+    /// AUTH was sent.
+    var hasBegunLogin = false
+    /// The first response of a login, where it was too long for the line of AUTH.
+    var heldResponse: [UInt8]?
     private var parser = ReplyParser()
     private var unread = ByteBuffer()
 
@@ -68,6 +81,7 @@ package struct ClientSession: Sendable {
         switch state {
         case .greeting: .greeting
         case .hello: .hello
+        case .login: .login
         case .idle: .idle
         case .message: transaction!.phase
         case .quitting: .quit
@@ -143,6 +157,7 @@ package struct ClientSession: Sendable {
         switch state {
         case .greeting: handleGreeting(reply, &actions)
         case .hello(let extended): handleHello(reply, extended: extended, &actions)
+        case .login: handleInLogin(reply, &actions)
         case .message: handleInTransaction(reply, &actions)
         case .quitting: close(nil, &actions)
         case .idle: end(protocolError("a reply to no command: \(reply.summary)"), &actions)
@@ -167,8 +182,8 @@ package struct ClientSession: Sendable {
     private mutating func handleHello(_ reply: Reply, extended: Bool, _ actions: inout [Action]) {
         if reply.code / 100 == 2 {
             if extended { extensions = PeerExtensions(reply) }
-            state = .idle
-            actions.append(.ready)
+            state = logsIn ? .login : .idle
+            actions.append(logsIn ? .chooseLogin(extensions.loginMechanisms) : .ready)
         } else if extended, reply.isPermanent {
             // RFC 5321 §3.2, §4.1.1.1: a server without extensions knows HELO.
             state = .hello(extended: false)

@@ -3,13 +3,14 @@
 
 /// What a client session is waiting for.
 package enum ClientPhase: Hashable, Sendable {
-    case greeting, hello, idle, reset, mail, recipient, data, content, endOfData, quit, closed
+    case greeting, hello, login, idle, reset, mail, recipient, data, content, endOfData, quit, closed
 
     /// As the end of `lost connection with … while`, in Postfix's words, which administrators and their scripts know.
     package var activity: String {
         switch self {
         case .greeting: "receiving the initial server greeting"
         case .hello: "performing the EHLO handshake"
+        case .login: "performing the AUTH exchange"
         case .idle, .closed: "waiting for the next message"
         case .reset: "sending RSET"
         case .mail: "sending MAIL FROM"
@@ -47,7 +48,7 @@ package struct ClientTimeouts: Hashable, Sendable {
     package subscript(phase: ClientPhase) -> Duration? {
         switch phase {
         case .greeting: greeting
-        case .hello, .reset: hello
+        case .hello, .login, .reset: hello
         case .mail: mail
         case .recipient: recipient
         case .data: data

@@ -17,6 +17,9 @@ package struct PeerExtensions: Hashable, Sendable {
     /// RFC 1870 §4: the largest message that the server takes. Nil when it named none or 0, which means no fixed limit.
     package var largestMessage: Int?
 
+    /// RFC 4954: as they are named there, in upper case.
+    package var loginMechanisms: [String] = []
+
     package init() {}
 
     ///     ehlo-line    = ehlo-keyword *( SP ehlo-param )       ; on every line but the first, which names the server
@@ -29,6 +32,7 @@ package struct PeerExtensions: Hashable, Sendable {
             case "8BITMIME": eightBitMIME = true
             case "SMTPUTF8": internationalized = true
             case "DSN": deliveryStatus = true
+            case "AUTH": loginMechanisms = words.dropFirst().map { $0.uppercased() }
             case "SIZE":
                 size = true
                 // A number that cannot be read, or beyond Int, is no limit that any message here can meet.

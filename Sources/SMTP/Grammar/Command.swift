@@ -5,9 +5,9 @@
 package import MailSyntax
 
 enum Verb: Hashable, Sendable {
-    case helo, ehlo, lhlo, mail, rcpt, data, bdat, rset, noop, vrfy, expn, etrn, help, quit, xclient, xforward
+    case helo, ehlo, lhlo, mail, rcpt, data, bdat, rset, noop, vrfy, expn, etrn, help, quit, auth, xclient, xforward
     /// Known, and not offered.
-    case auth, starttls, turn
+    case starttls, turn
     case foreign, unknown
 }
 
@@ -25,6 +25,8 @@ enum Command: Hashable, Sendable {
     case runQueue(QueueNode)
     case override(ClientClaims)
     case forward(ClientClaims)
+    /// The mechanism in upper case, and the response as it stands there.
+    case login(mechanism: String, initial: [UInt8]?)
     case help
     case quit
 }
@@ -79,7 +81,8 @@ struct CommandLine: Sendable {
         case .etrn: return .runQueue(try queueNode(&cursor))
         case .xclient: return .override(try ClientClaims(&cursor, .override))
         case .xforward: return .forward(try ClientClaims(&cursor, .forward))
-        case .auth, .starttls, .turn: throw .notOffered
+        case .auth: return try login(&cursor)
+        case .starttls, .turn: throw .notOffered
         case .foreign: throw .foreignProtocol
         case .unknown: throw .unknownCommand
         }
@@ -117,6 +120,20 @@ struct CommandLine: Sendable {
         let includesSubdomains = cursor.take(UInt8(ascii: "@"))
         guard let text = String(validating: cursor.rest, as: UTF8.self), let domain = Domain(text), domain.literal == nil else { throw .usage("ETRN domain") }
         return QueueNode(domain, includesSubdomains: includesSubdomains)
+    }
+
+    ///     auth-command     = "AUTH" SP sasl-mech [SP initial-response] *(CRLF [base64]) [CRLF cancel-response] CRLF      ; RFC 4954 §8
+    ///     sasl-mech        = 1*20mech-char             mech-char = UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE       ; RFC 4422 §3.1
+    ///     initial-response = base64 / "="
+    /// RFC 4954 §4: names of mechanisms compare without case.
+    private static func login(_ cursor: inout Cursor) throws(SyntaxFlaw) -> Command {
+        let usage = SyntaxFlaw.usage("AUTH mechanism [initial-response]")
+        let name = cursor.take { isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }
+        guard (1...20).contains(name.count), cursor.isAtEnd || isBlank(cursor.next!) else { throw usage }
+        cursor.skipBlanks()
+        let response = cursor.take { !isBlank($0) }
+        guard cursor.isAtEnd else { throw usage }
+        return .login(mechanism: String(decoding: name.map(uppercased), as: UTF8.self), initial: response.isEmpty ? nil : Array(response))
     }
 
     ///     vrfy = "VRFY" SP String CRLF               ; RFC 6531 §3.7.4.2: / "VRFY" SP uLocal-part SP "SMTPUTF8" CRLF

@@ -14,6 +14,8 @@ struct MailCommand: Hashable, Sendable {
     var envelopeID: String?
     /// XVERP: the sender names the recipient; `.some(nil)`: between the usual delimiters.
     var verp: VERP??
+    /// AUTH= says who wrote the message (RFC 4954 §5). Nobody here believes it, and nobody is told: what was said is not kept.
+    var namesAuthor = false
 
     ///     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
     init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
@@ -62,6 +64,12 @@ struct MailCommand: Hashable, Sendable {
             guard parameter.hasValue else { return verp = .some(nil) }
             guard let delimiters = VERP(delimiters: String(decoding: parameter.value, as: UTF8.self)) else { throw parameter.flaw }
             verp = delimiters
+        case .auth:
+            // RFC 4954 §5: a mailbox in xtext, or "<>". §3 (5): MAIL grows by 500 octets for it.
+            guard parameter.value.count <= GrammarLimits.author, let author = printableXText(parameter.value),
+                author == "<>" || BareAddress(author) != nil
+            else { throw parameter.flaw }
+            namesAuthor = true
         case .notify, .orcpt, nil: throw .unknownParameter(parameter.name)
         }
     }
@@ -95,7 +103,7 @@ struct RecipientCommand: Hashable, Sendable {
         switch parameter.keyword {
         case .notify: notify = try RecipientCommand.notify(parameter)
         case .orcpt: originalRecipient = try RecipientCommand.originalRecipient(parameter)
-        case .size, .body, .smtputf8, .ret, .envid, .xverp, nil: throw .unknownParameter(parameter.name)
+        case .size, .body, .smtputf8, .ret, .envid, .auth, .xverp, nil: throw .unknownParameter(parameter.name)
         }
     }
 
@@ -140,7 +148,7 @@ struct RecipientCommand: Hashable, Sendable {
 ///     esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 ///     esmtp-value   = 1*(%d33-60 / %d62-126)                  ; RFC 6531 §3.3: / UTF8-non-ascii
 private struct Parameter {
-    enum Keyword: UInt8 { case size, body, smtputf8, ret, envid, notify, orcpt, xverp }
+    enum Keyword: UInt8 { case size, body, smtputf8, ret, envid, notify, orcpt, auth, xverp }
 
     let keyword: Keyword?
     /// For replies: bounded and printable.
@@ -178,6 +186,7 @@ private struct Parameter {
         else if word.equals(word: "NOTIFY") { .notify }
         else if word.equals(word: "ORCPT") { .orcpt }
         else if word.equals(word: "XVERP") { .xverp }
+        else if word.equals(word: "AUTH") { .auth }
         else { nil }
     }
 }

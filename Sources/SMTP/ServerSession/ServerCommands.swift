@@ -38,6 +38,7 @@ extension ServerSession {
     private mutating func obey(_ line: CommandLine) {
         counts.begin(line.verb)
         countIdleCommand(line.verb)
+        if line.verb == .auth { mayHoldSecrets = true }
         if let reply = refusalOutOfOrder(line.verb) {
             // The octets of a chunk follow the command even where it is refused (RFC 3030 §2).
             guard case .success(.chunk(let size, let isLast)) = line.command else { return reject(reply) }
@@ -69,6 +70,7 @@ extension ServerSession {
             forwarded = forwarded ?? ClientClaims()
             forwarded?.update(claims)
             write(Reply(250, EnhancedCode(2, 0, 0), "Ok"))
+        case .success(.login(let mechanism, let initial)): beginLogin(mechanism, initial: initial)
         case .success(.help): write(help)
         case .success(.quit): close(with: Reply(221, EnhancedCode(2, 0, 0), "Bye"))
         }
@@ -76,7 +78,9 @@ extension ServerSession {
 
     /// RFC 5321 §4.1.4: which command may come when.
     private func refusalOutOfOrder(_ verb: Verb) -> Reply? {
+        if let reply = refusalWithoutLogin(verb) { return helo == nil ? .needHello : reply }
         switch verb {
+        case .auth: return refusalOfLogin
         // RFC 2033 §4.1: an LMTP client says LHLO, and an SMTP client does not.
         case .helo where configuration.dialect == .lmtp, .ehlo where configuration.dialect == .lmtp: return SyntaxFlaw.unknownCommand.reply
         case .lhlo where configuration.dialect == .smtp: return SyntaxFlaw.unknownCommand.reply
@@ -141,6 +145,7 @@ extension ServerSession {
         words += ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME"]
         // RFC 9422 §4: what the server enforces.
         words.append("LIMITS RCPTMAX=\(configuration.recipientLimit)" + (configuration.messageLimit.map { " MAILMAX=\($0)" } ?? ""))
+        if let login = loginExtension { words.append(login) }
         for (kind, privilege) in [(ClientClaims.Kind.override, Privileges.override), (.forward, .forward)] where privileges.contains(privilege) {
             words.append(([kind.name] + kind.attributes.map(\.rawValue)).joined(separator: " "))
         }
@@ -151,6 +156,7 @@ extension ServerSession {
         var words = (configuration.dialect == .lmtp ? "LHLO" : "HELO EHLO") + " MAIL RCPT DATA BDAT RSET NOOP VRFY"
         if configuration.offersEXPN { words += " EXPN" }
         if configuration.offersETRN { words += " ETRN" }
+        if configuration.logins != nil { words += " AUTH" }
         return Reply(214, EnhancedCode(2, 0, 0), lines: ["Commands: \(words) HELP QUIT", configuration.dialect == .lmtp ? "See RFC 2033" : "See RFC 5321"])
     }
 
@@ -160,6 +166,7 @@ extension ServerSession {
         endTransaction()
         resetCounters()
         overriding.update(claims)
+        login = nil
         helo = overriding.value(.helo)
         usesESMTP = overriding.value(.protocolName).map { lowercasedASCII($0) == "esmtp" } ?? false
         actions.append(.override(overriding))
@@ -175,6 +182,7 @@ extension ServerSession {
         // To those who may not use it, it is no option.
         if command.verp != nil, !mayUseVERP { return reject(.unknownParameter("XVERP")) }
         if command.verp != nil, sender == nil { return reject(Reply(503, EnhancedCode(5, 5, 4), "Error: XVERP requires non-null sender")) }
+        if command.namesAuthor, configuration.logins == nil { return reject(.unknownParameter("AUTH"), verb: .mail) }
         if let limit = configuration.messageLimit, messages >= limit {
             // RFC 9422 §5: the client was told, and has to come again.
             return close(with: Reply(421, EnhancedCode(4, 5, 3), "\(configuration.hostname) Error: no more than \(limit) messages in a session"))
@@ -206,7 +214,6 @@ extension ServerSession {
     // MARK: Refusals
 
     private mutating func reject(_ flaw: SyntaxFlaw, verb: Verb = .unknown) {
-        if verb == .auth { mayHoldSecrets = true }
         var command = commandExcerpt
         // How much of it is still there depends on how it came.
         if case .lineTooLong = flaw { command = "(line too long)" }

@@ -10,8 +10,8 @@
 //
 // Extensions, announced because they work: PIPELINING (RFC 2920), SIZE (RFC 1870), VRFY, ENHANCEDSTATUSCODES (RFC 2034),
 // 8BITMIME (RFC 6152), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING and BINARYMIME (RFC 3030), LIMITS (RFC 9422), and where
-// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD. It speaks LMTP (RFC 2033) as well, which is the same
-// but for LHLO and a reply to the content for each recipient. Taken, but not announced: XVERP
+// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD, and AUTH (RFC 4954) where users log in. It speaks LMTP
+// (RFC 2033) as well, which is the same but for LHLO and a reply to the content for each recipient. Taken, but not announced: XVERP
 // (Postfix), from those whom the shell lets use it.
 //
 // Does not: decide who may send what to whom, write trace headers, know the time or the client's address.
@@ -30,6 +30,8 @@ package struct ServerSession: Sendable {
         /// RFC 5321 §4.5.3.1.8 asks for 100 at least.
         package var recipientLimit: Int
         package var limits: ServerLimits
+        /// Nil: no AUTH (RFC 4954) here.
+        package var logins: Logins?
         package var dialect = Dialect.smtp
         package var offersEXPN = false
         package var offersETRN = false
@@ -78,6 +80,12 @@ package struct ServerSession: Sendable {
         case runQueue(QueueNode)
         /// From now on this is the client, by all that was said of it. The greeting is already written.
         case override(ClientClaims)
+        /// AUTH: `challenge`, `loggedIn` or `answer`. `initial` is the response that came with the command.
+        case beginLogin(mechanism: String, initial: [UInt8]?)
+        /// The client's answer to the challenge: the same again.
+        case continueLogin([UInt8])
+        /// The client gave up, or what it sent is none: forget the exchange.
+        case cancelLogin
         /// Content follows; the envelope is final.
         case beginContent(Envelope)
         /// Octets of the message as it is to be stored: CRLF line ends, no dot-stuffing.
@@ -96,13 +104,15 @@ package struct ServerSession: Sendable {
     // MARK: State
 
     /// Next states:
-    /// ungreeted → command, closing · command → waiting, data, chunk, closing · waiting → command ·
+    /// ungreeted → command, closing · command → waiting, data, chunk, closing · waiting → command, login · login → waiting, command ·
     /// data → command, waiting · chunk → command, waiting · any but waiting → closing (timeout) · closing → closed.
     enum Phase {
         case ungreeted
         case command
         /// `next` returned a question.
         case waiting(Question)
+        /// A challenge was sent: the next line is the answer to it, not a command.
+        case login
         case data
         /// Inside a BDAT chunk. With a refusal its octets are read over (RFC 3030 §2).
         case chunk(remaining: Int, isLast: Bool, refusal: Reply?)
@@ -114,6 +124,7 @@ package struct ServerSession: Sendable {
         case sender(Transaction)
         case recipient(EnvelopeRecipient)
         case verify
+        case login
         case commit
     }
 
@@ -137,6 +148,7 @@ package struct ServerSession: Sendable {
     var transaction: Transaction?
     var scanner = ContentScanner(isDotStuffed: true, sizeLimit: 0)
     var lines: LineScanner
+    var responseLines: LineScanner
     var input = ByteBuffer()
     /// Octets of the command line at the head of `input`, while it is being obeyed.
     var lineLength = 0
@@ -159,6 +171,10 @@ package struct ServerSession: Sendable {
     var overriding = ClientClaims()
     /// A client that tried AUTH may send secrets as its next "commands".
     var mayHoldSecrets = false
+    /// The user who is logged in.
+    package internal(set) var login: String?
+    package internal(set) var isEncrypted = false
+    var bindsChannel = false
     var inputHasEnded = false
     /// The reply that ends the session as soon as the protocol allows.
     private var ending: Reply?
@@ -177,6 +193,7 @@ package struct ServerSession: Sendable {
     package init(configuration: Configuration) {
         self.configuration = configuration
         lines = LineScanner(limit: configuration.limits.commandLine)
+        responseLines = LineScanner(limit: configuration.limits.loginLine)
     }
 
     mutating func setHelo(_ name: String) { helo = name }
@@ -248,7 +265,7 @@ extension ServerSession {
             if reply.isPositive { transaction = opened }
         case .recipient(let recipient):
             if reply.isPositive { transaction?.envelope.recipients.append(recipient) }
-        case .verify: break
+        case .verify, .login: break
         case .commit:
             // RFC 5321 §4.1.1.4: the buffers are cleared, whatever the outcome.
             transactionEnded()
@@ -294,7 +311,7 @@ extension ServerSession {
         let isInternationalized = transaction?.envelope.isInternationalized == true
         if configuration.dialect == .lmtp { return isInternationalized ? "UTF8LMTP" : "LMTP" }
         guard usesESMTP else { return "SMTP" }
-        return isInternationalized ? "UTF8SMTP" : "ESMTP"
+        return (isInternationalized ? "UTF8SMTP" : "ESMTP") + (isEncrypted ? "S" : "") + (login != nil ? "A" : "")
     }
 
     /// The content so far holds octets beyond ASCII, whatever BODY said.
@@ -320,6 +337,10 @@ extension ServerSession {
                 } else {
                     hasProgressed = readCommand()
                 }
+            case .login where ending != nil:
+                close(with: ending)
+                hasProgressed = true
+            case .login: hasProgressed = readLoginResponse()
             case .data: hasProgressed = readData()
             case .chunk(let remaining, let isLast, let refusal):
                 hasProgressed = readChunk(remaining, isLast: isLast, refusal: refusal)

@@ -110,3 +110,19 @@ class Postfix:
 
     def __exit__(self, *_):
         self.stop()
+
+
+def start_dovecot(postfix, home):
+    """The rendered dovecot.conf answers a running Postfix, with the paths of this instance in place of those of the host. Returns
+    the process."""
+    home.mkdir()
+    text = (postfix.configuration / "dovecot.conf").read_text()
+    assert "/var/spool/postfix/private/auth" in text, text
+    text = text.replace("/etc/postfix", str(postfix.configuration)).replace("/var/spool/postfix", str(postfix.directory / "queue"))
+    # Without the seconds that Dovecot lets those wait who were wrong before.
+    text += "auth_failure_delay = 0\nservice anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
+    (home / "dovecot.conf").write_text(f"base_dir = {home}/run\nstate_dir = {home}/state\nlog_path = {home}/log\ninstance_name = {home.parent.name}\n{text}")
+    process = subprocess.Popen(["dovecot", "-F", "-c", str(home / "dovecot.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=open(home / "errors", "ab"), preexec_fn=die_with_parent)
+    wait_for((postfix.directory / "queue/private/auth").exists, 15, f"Dovecot's socket: {(home / 'errors').read_text()}")
+    return process

@@ -8,6 +8,7 @@ A manifest is a file that `valija check` accepts. Of it are replaced, for each t
 A file of dialogues is text:
 
     # a comment
+    service: submission          the dialogues are with that one, Postfix's logins are checked by Dovecot; `smtp` unless said
     accounts: virtual            in which ways Postfix keeps the mailboxes: `virtual`, `unix`; both unless said
     == a sentence                begins a dialogue; `{id}` in it stands for its own mark, `{from}` for {id}@sender.example
     client 127.0.0.9             the address that it comes from; 127.0.0.1 unless said
@@ -42,7 +43,7 @@ import threading
 from .addresses import free_port
 from .facts import facts_of_letter, facts_of_transaction, split_mbox
 from .peers import Dialogue, Sink
-from .postfix import Postfix
+from .postfix import Postfix, start_dovecot
 from .server import BINARY, SCRATCH, Server, run
 
 Step = collections.namedtuple("Step", "kind argument text", defaults=(None,))
@@ -243,8 +244,9 @@ def answers(extensions):
 class Side:
     """What both have: a port, mailboxes and sinks."""
 
-    def __init__(self, manifest_text, mail):
+    def __init__(self, manifest_text, mail, service):
         self.mail = mail
+        self.service = service
         mail.mkdir(exist_ok=True)
         mail.chmod(0o1777)  # as /var/mail is
         self.sinks = {}
@@ -254,8 +256,9 @@ class Side:
     def manifest(self, text, port, health, spool):
         text = text.replace("/var/mail", str(self.mail))
         text = re.sub(r"\[127\.0\.0\.1\]:(\d+)", lambda m: f"[127.0.0.1]:{self.sinks[int(m.group(1))].port}", text)
+        other = "" if self.service == "smtp" else f'smtp: ["127.0.0.1:{free_port()}"], '
         keys = {
-            "listen": f'{{smtp: ["127.0.0.1:{port}"], health: ["127.0.0.1:{health}"]}}',
+            "listen": f'{{{self.service}: ["127.0.0.1:{port}"], {other}health: ["127.0.0.1:{health}"]}}',
             "queue": f"{{directory: {spool}, minimum_free: 0, retry: {{minimum: 1s, maximum: 2s}}}}",
             "mailboxes": f"{{directory: {self.mail}}}",
             "logging": "{level: debug}",
@@ -283,9 +286,9 @@ class Side:
 
 
 class ValijaSide(Side):
-    def __init__(self, text):
+    def __init__(self, text, service):
         self.server = Server(start=False)
-        super().__init__(text, self.server.mail)
+        super().__init__(text, self.server.mail, service)
         self.port = self.server.port
         self.server.manifest_path.write_text(self.manifest(text, self.port, self.server.health_port, self.server.spool))
         self.server.start()
@@ -301,9 +304,9 @@ class ValijaSide(Side):
 
 
 class PostfixSide(Side):
-    def __init__(self, text, accounts):
+    def __init__(self, text, accounts, service):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="p-", dir=SCRATCH))
-        super().__init__(text, directory / "mail")
+        super().__init__(text, directory / "mail", service)
         self.port = free_port()
         manifest = directory / "mail.yaml"
         manifest.write_text(self.manifest(text, self.port, free_port(), directory / "unused"))
@@ -316,11 +319,15 @@ class PostfixSide(Side):
                 os.makedirs(path, int(mode, 8))
                 shutil.chown(path, user)
         self.postfix.start()
+        self.dovecot = start_dovecot(self.postfix, directory / "dovecot") if service != "smtp" else None
 
     def settle(self):
         self.postfix.wait_queue_empty()
 
     def stop(self):
+        if self.dovecot:
+            self.dovecot.terminate()
+            self.dovecot.wait(15)
         self.postfix.stop()
         self.close()
 
@@ -412,6 +419,7 @@ class Twin:
         self.text = manifest.read_text()
         self.dialogues = dialogues
         self.settings, self.scripts = read_scripts(dialogues, number)
+        self.service = self.settings.get("service", "smtp")
         self.accounts = self.settings.get("accounts", "virtual unix").split()
         self.comparison_count = 0
         self.findings = []  # (script, accounts, [differences])
@@ -419,7 +427,8 @@ class Twin:
 
     def run(self):
         """Plays all on Valija and on a Postfix for each kind of accounts, and compares."""
-        makers = [lambda: ValijaSide(self.text), *(lambda accounts=accounts: PostfixSide(self.text, accounts) for accounts in self.accounts)]
+        makers = [lambda: ValijaSide(self.text, self.service),
+                  *(lambda accounts=accounts: PostfixSide(self.text, accounts, self.service) for accounts in self.accounts)]
         sides, heard, errors = [None] * len(makers), [None] * len(makers), []
 
         def work(index):

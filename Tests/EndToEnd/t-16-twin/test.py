@@ -37,10 +37,10 @@ def run_all():
 results = []
 # Differences that may turn up in any dialogue: with these accounts, worded so, they are this one.
 EVERYWHERE = [
-    ("etrn", "virtual unix", r"extensions: valija 8BITMIME BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES )LIMITS (PIPELINING SIZE SMTPUTF8 VRFY), "
-                             r"postfix 8BITMIME CHUNKING \1ETRN \2"),
-    ("binarymime-limits", "virtual unix", r"extensions: valija 8BITMIME BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES ETRN )LIMITS "
-                                          r"(PIPELINING SIZE SMTPUTF8 VRFY), postfix 8BITMIME CHUNKING \1\2"),
+    ("etrn", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES )LIMITS (PIPELINING SIZE SMTPUTF8 VRFY), "
+                             r"postfix 8BITMIME (AUTH )?CHUNKING \2ETRN \3"),
+    ("binarymime-limits", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES ETRN )LIMITS "
+                                          r"(PIPELINING SIZE SMTPUTF8 VRFY), postfix 8BITMIME (AUTH )?CHUNKING \2\3"),
     ("x-original-to", "virtual", r"mailbox \S+: X-Original-To: valija \S.*, postfix none"),
     ("x-original-to", "virtual", r"mailbox \S+: trace fields: valija Return-Path X-Original-To Delivered-To Received, "
                                  r"postfix Return-Path Delivered-To Received"),

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 from kit import *
-from kit.postfix import Postfix, die_with_parent
+from kit.postfix import Postfix, start_dovecot
 
 # Accounts that every Debian has (base-passwd).
 USERS = {"games": {}, "news": {"mailbox": {"format": "mbox"}}, "uucp": {"forward": ["games"], "keep_copy": True}}
@@ -145,22 +145,6 @@ def certificate(directory, name):
     return {"certificate": str(directory / f"{name}.pem"), "key": str(directory / f"{name}-key.pem")}
 
 
-def start_dovecot(postfix):
-    """The rendered dovecot.conf, with the paths of this instance in place of those of the host."""
-    home = postfix.home / "dovecot"
-    home.mkdir()
-    text = (postfix.rendered / "dovecot.conf").read_text()
-    assert "/etc/postfix/dovecot-users" in text and "/var/spool/postfix/private/auth" in text, text
-    text = text.replace("/etc/postfix", str(postfix.rendered)).replace("/var/spool/postfix", str(postfix.directory / "queue"))
-    # Without the seconds that Dovecot lets those wait who were wrong before.
-    text += "auth_failure_delay = 0\nservice anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
-    (home / "dovecot.conf").write_text(f"base_dir = {home}/run\nstate_dir = {home}/state\nlog_path = {home}/log\ninstance_name = {home.parent.name}\n{text}")
-    process = subprocess.Popen(["dovecot", "-F", "-c", str(home / "dovecot.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=open(home / "errors", "ab"), preexec_fn=die_with_parent)
-    wait_for((postfix.directory / "queue/private/auth").exists, 15, f"Dovecot's socket: {(home / 'errors').read_text()}")
-    return process
-
-
 for maps in ("texthash", "lmdb"):
     @test(f"submission, {maps}: in TLS only, with a login only, as one's own senders only, with the certificate of the name asked for")
     def _(maps=maps):
@@ -197,7 +181,7 @@ for maps in ("texthash", "lmdb"):
             return client
 
         with postfix:
-            dovecot = start_dovecot(postfix)
+            dovecot = start_dovecot(postfix, postfix.home / "dovecot")
             try:
                 for client in (connect(), connect("mail.example.net"), connect(wrapped=True), connect("mail.example.net", wrapped=True)):
                     with client:
