@@ -232,9 +232,7 @@ final class Connection: ChannelDuplexHandler {
         case .override(let claims): override(claims)
         case .beginLogin(let mechanism, let initial): beginLogin(mechanism, initial)
         case .continueLogin(let response): login?.receive(response)
-        case .cancelLogin:
-            logFailedLogin("the client cancelled it")
-            endLogin()
+        case .cancelLogin: cancelLogin()
         case .beginContent(let envelope): beginContent(envelope)
         case .content(let bytes): transaction?.sink?.append(bytes)
         case .commit: commit()
@@ -264,32 +262,14 @@ final class Connection: ChannelDuplexHandler {
             logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: rule)
             return reply
         }
-        if let limit = userExcess(.messages) {
-            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too much mail from user \(client.login ?? "")")
-            logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: limit.rule)
-            return reply
-        }
-        if let limit = excess(.messages) {
-            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too much mail from \(client.place)")
-            logRefusal(reply, command: "MAIL", envelope: Envelope(sender: sender), rule: limit.rule)
-            return reply
-        }
+        if let reply = refusalOfTooMuch(.messages, "MAIL", sender: sender) { return reply }
         transaction = Transaction(configuration: configuration, sender: sender, forwarded: session.forwarded)
         return reply
     }
 
     private func judgeRecipient(_ recipient: EnvelopeRecipient) -> Reply {
         guard let policy = transaction?.configuration.policy else { return Reply(503, EnhancedCode(5, 5, 1), "Error: need MAIL command") }
-        if let limit = userExcess(.recipients) {
-            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too many recipients from user \(client.login ?? "")")
-            logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: limit.rule)
-            return reply
-        }
-        if let limit = excess(.recipients) {
-            let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too many recipients from \(client.place)")
-            logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: limit.rule)
-            return reply
-        }
+        if let reply = refusalOfTooMuch(.recipients, "RCPT", sender: transaction!.sender, to: recipient.address) { return reply }
         let decision = policy.decide(recipient: recipient.address, client: client)
         switch decision {
         case .accept(let destinations, _):
@@ -313,13 +293,10 @@ final class Connection: ChannelDuplexHandler {
         guard var open = transaction, let context else { return }
         let now = service.now()
         let id = service.queue.spool.nextID(now: now)
-        let isHidden = open.configuration.submission?.hidesClient == true && client.login != nil
-        let origin = Origin(
-            client: isHidden ? nil : client.address, name: client.name, helo: session.helo, protocolName: session.protocolName)
         let trace = receivedField(origin, by: open.configuration.session.hostname, id: id, recipients: envelope.recipients, at: now)
         let rewriting = open.configuration.rewriting
         if let rewriting { open.sender = rewriting.sender(open.sender) }
-        let rewriter = rewriting?.headerRewriter(for: client, isSubmission: client.isLocalProcess || open.configuration.submission != nil, sender: open.sender, id: id, at: now)
+        let rewriter = rewriting?.headerRewriter(for: client, isSubmission: isSubmission, sender: open.sender, id: id, at: now)
         let sink = ContentSink(id: id, trace: trace, rewriter: rewriter, spool: service.queue.spool, threads: service.threads, loop: context.eventLoop)
         sink.onDrained = { [unowned self] in pump() }
         (open.envelope, open.id, open.sink, open.received) = (envelope, id, sink, now)
@@ -470,11 +447,6 @@ final class Connection: ChannelDuplexHandler {
         pump()
     }
 
-    private func excess(_ activity: RateTable.Activity) -> SMTPService.Limit? {
-        guard !configuration.limits.rates.isEmpty, let loop else { return nil }
-        return service.excess(activity, by: client.address, configuration.limits, at: loop.now)
-    }
-
     /// Once, as soon as the client's name is known.
     private func logOpening() {
         guard !isLogged else { return }
@@ -482,22 +454,10 @@ final class Connection: ChannelDuplexHandler {
         service.log.record(.sessionOpened, by: part) { self.identify(&$0) }
     }
 
-    var part: Telemetry.Service { configuration.submission?.service ?? .smtpd }
-
     func identify(_ fields: inout Fields) {
         fields.session = number.map(String.init)
         fields.client = Fields.Client(
             address: client.address?.description ?? (opener == nil ? "local" : "unknown"), name: client.confirmedName, helo: session.helo)
-    }
-
-    /// The manifest line behind a refusal of the session's own, which knows limits but not where they come from.
-    private func rule(behind reply: Reply) -> String? {
-        let rules = configuration.rules
-        return switch reply.enhanced {
-        case EnhancedCode(5, 3, 4): rules.messageSize
-        case EnhancedCode(4, 5, 3): rules.recipients
-        default: nil
-        }
     }
 
     func logRefusal(
@@ -522,7 +482,7 @@ final class Connection: ChannelDuplexHandler {
 }
 
 extension ClientFacts {
-    fileprivate var place: String { address?.description ?? "this host" }
+    var place: String { address?.description ?? "this host" }
     fileprivate var confirmedName: String? { if case .confirmed(let name) = name { name.text } else { nil } }
 }
 

@@ -1,4 +1,5 @@
-// What a connection does for AUTH: it holds one `LoginDialogue` at a time, passes on what is said, and logs what became of it.
+// What a connection does for AUTH: it holds one `LoginDialogue` at a time, passes on what is said, and logs what became of it. And
+// what depends on who is logged in: limits by user, and what Received says.
 
 internal import Accounts
 internal import MailSyntax
@@ -59,5 +60,50 @@ extension Connection {
     func userExcess(_ activity: RateTable.Activity) -> SMTPService.Limit? {
         guard let submission = configuration.submission, !submission.rates.isEmpty, let loop else { return nil }
         return service.excess(activity, by: client.login, submission, at: loop.now)
+    }
+
+    func cancelLogin() {
+        logFailedLogin("the client cancelled it")
+        endLogin()
+    }
+
+    // MARK: What depends on it
+
+    /// The service as the log names it.
+    var part: Telemetry.Service { configuration.submission?.service ?? .smtpd }
+
+    /// Mail is handed in here, and not passed on by another server.
+    var isSubmission: Bool { client.isLocalProcess || configuration.submission != nil }
+
+    /// What Received says of the client.
+    var origin: Origin {
+        let isHidden = configuration.submission?.hidesClient == true && client.login != nil
+        return Origin(client: isHidden ? nil : client.address, name: client.name, helo: session.helo, protocolName: session.protocolName)
+    }
+
+    /// The refusal of more than the user or the client may do in a minute; nil: it is not too much.
+    func refusalOfTooMuch(_ activity: RateTable.Activity, _ command: String, sender: Address?, to recipient: Address? = nil) -> Reply? {
+        let what = activity == .messages ? "much mail" : "many recipients"
+        let ofUser = userExcess(activity)
+        guard let limit = ofUser ?? excess(activity) else { return nil }
+        let whose = ofUser == nil ? client.place : "user \(client.login ?? "")"
+        let reply = Reply(450, EnhancedCode(4, 7, 1), "Error: too \(what) from \(whose)")
+        logRefusal(reply, command: command, envelope: Envelope(sender: sender), to: recipient, rule: limit.rule)
+        return reply
+    }
+
+    func excess(_ activity: RateTable.Activity) -> SMTPService.Limit? {
+        guard !configuration.limits.rates.isEmpty, let loop else { return nil }
+        return service.excess(activity, by: client.address, configuration.limits, at: loop.now)
+    }
+
+    /// The manifest line behind a refusal of the session's own, which knows limits but not where they come from.
+    func rule(behind reply: Reply) -> String? {
+        let rules = configuration.rules
+        return switch reply.enhanced {
+        case EnhancedCode(5, 3, 4): rules.messageSize
+        case EnhancedCode(4, 5, 3): rules.recipients
+        default: nil
+        }
     }
 }
