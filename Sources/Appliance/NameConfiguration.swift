@@ -1,7 +1,6 @@
 // From the manifest to what the resolver is told, and where this server is found by others.
 
 internal import DNS
-internal import Glibc
 internal import MailSyntax
 internal import Manifest
 internal import Telemetry
@@ -44,28 +43,4 @@ func ownEndpoints(_ listening: [Endpoint]) -> Set<Endpoint> {
         for address in interfaces where endpoint.address.isV6 || !address.isV6 { own.insert(Endpoint(address: address, port: endpoint.port)) }
     }
     return own
-}
-
-private func interfaceAddresses() -> [IPAddress] {
-    var first: UnsafeMutablePointer<ifaddrs>?
-    guard getifaddrs(&first) == 0 else { return [] }
-    defer { freeifaddrs(first) }
-    var addresses: [IPAddress] = []
-    var next = first
-    while let entry = next {
-        next = entry.pointee.ifa_next
-        guard let address = entry.pointee.ifa_addr else { continue }
-        switch Int32(address.pointee.sa_family) {
-        case AF_INET:
-            address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { v4 in
-                addresses.append(IPAddress(bytes: withUnsafeBytes(of: &v4.pointee.sin_addr) { Array($0) }))
-            }
-        case AF_INET6:
-            address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { v6 in
-                addresses.append(IPAddress(bytes: withUnsafeBytes(of: &v6.pointee.sin6_addr) { Array($0) }))
-            }
-        default: break
-        }
-    }
-    return addresses
 }

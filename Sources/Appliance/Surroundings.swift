@@ -19,7 +19,7 @@ package struct Surroundings: Sendable {
     package static func now() -> Surroundings {
         let isContainer = access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 || getenv("KUBERNETES_SERVICE_HOST") != nil
         return Surroundings(
-            ipv4: readText("/proc/net/route"), ipv6: readText("/proc/net/ipv6_route"), own: isContainer ? ownAddresses() : [], isContainer: isContainer)
+            ipv4: readText("/proc/net/route"), ipv6: readText("/proc/net/ipv6_route"), own: isContainer ? interfaceAddresses() : [], isContainer: isContainer)
     }
 
     /// `ipv4`, `ipv6`: the kernel's routing tables as text. `own`: addresses of this process's interfaces.
@@ -105,31 +105,6 @@ private func readText(_ path: String) -> String {
     // Routers of the internet have tables of many megabytes; nobody's container has.
     while bytes.count < 1 << 20, case let count = fread(&chunk, 1, chunk.count, file), count > 0 { bytes += chunk[..<count] }
     return String(decoding: bytes, as: UTF8.self)
-}
-
-/// Of this process's interfaces.
-private func ownAddresses() -> [IPAddress] {
-    var list: UnsafeMutablePointer<ifaddrs>?
-    guard getifaddrs(&list) == 0 else { return [] }
-    defer { freeifaddrs(list) }
-    var addresses: [IPAddress] = []
-    var next = list
-    while let entry = next {
-        next = entry.pointee.ifa_next
-        guard let socket = entry.pointee.ifa_addr else { continue }
-        switch CInt(socket.pointee.sa_family) {
-        case AF_INET:
-            socket.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { address in
-                addresses.append(IPAddress(bytes: withUnsafeBytes(of: address.pointee.sin_addr) { Array($0) }))
-            }
-        case AF_INET6:
-            socket.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { address in
-                addresses.append(IPAddress(bytes: withUnsafeBytes(of: address.pointee.sin6_addr) { Array($0) }))
-            }
-        default: break
-        }
-    }
-    return addresses
 }
 
 extension Surroundings {
