@@ -67,7 +67,9 @@ package struct Assembly {
         threads.start()
         for _ in 0..<Assembly.blockingThreads { threads.submit { _ in stepBack() } }
         let spool = try openSpool()
-        do { try makeMailboxDirectory(first.mailboxDirectory.value) } catch { throw ApplianceFailure(description: "mailboxes.directory: \(error)") }
+        if let directory = first.mailboxDirectory?.value {
+            do { try makeMailboxDirectory(directory) } catch { throw ApplianceFailure(description: "mailboxes.directory: \(error)") }
+        }
         let parts = try assemble(spool, group, threads)
         let reload = Reload(file: file, inForce: first, since: started, parts: parts)
         try await openListeners(parts, control: ControlRoutes(scheduler: parts.scheduler, threads: threads), ReloadRoutes(reload: reload))

@@ -53,9 +53,9 @@ struct Side: Sendable {
     }
 
     func place(_ recipient: ManifestComparison.Queued) -> String {
-        guard let user = recipient.user else { return router.nextHop(for: recipient.address.domain).description }
+        guard let user = recipient.user else { return router.nextHop(for: recipient.address).description }
         if user.hasPrefix("/") { return user.hasPrefix("/command:") ? "commands" : "mailboxes" }
-        return users.contains(user) ? "mailboxes" : "returned: no user \(user)"
+        return users.contains(user) ? system.mailboxes.via.map { "\($0.value)" } ?? "mailboxes" : "returned: no user \(user)"
     }
 
     var logins: Set<String> { Set(system.users.filter { $0.password != nil }.map(\.name.value)) }
@@ -69,7 +69,7 @@ struct Side: Sendable {
     }
 
     /// All that is no address, client or listener. A test sees to it that no key is left out.
-    var values: [Value] { serverValues + smtpdValues + rewritingValues + domainValues + userValues }
+    var values: [Value] { serverValues + smtpdValues + outwardValues + rewritingValues + domainValues + userValues }
 
     private var serverValues: [Value] {
         let (limits, queue, reports, relayhost) = (system.limits, system.queue, system.reports, system.relayhost?.value)
@@ -95,6 +95,7 @@ struct Side: Sendable {
             Value("limits.recipient_rate", number(limits.recipientRate)), Value("limits.error_rate", number(limits.errorRate)),
             Value("limits.exempt", list(limits.exempt.value.map(\.description))), Value("limits.connections", "\(limits.connections.value)"),
             Value("limits.messages_per_connection", number(limits.messagesPerConnection)), Value("limits.timeout", time(limits.timeout.value)),
+            Value("mailboxes.via", system.mailboxes.via.map { "\($0.value)" }),
             Value("mailboxes.format", system.mailboxes.format.value.rawValue), Value("mailboxes.directory", system.mailboxes.directory.value),
             Value("queue.directory", queue.directory.value), Value("queue.retry.minimum", time(queue.retryMinimum.value)),
             Value("queue.retry.maximum", time(queue.retryMaximum.value)), Value("queue.lifetime", time(queue.lifetime.value)),
@@ -151,6 +152,24 @@ struct Side: Sendable {
             Value("listen.proxy_protocol", list(listen.proxyProtocol.value.map(\.description))),
             Value("listen.proxies", list(listen.proxies.value.map(\.description))),
             Value("listen.lmtp.mode", list(listen.lmtp.value.compactMap { if case .unix(let path, let mode) = $0 { "\(path): 0\(String(mode, radix: 8))" } else { nil } })),
+        ]
+    }
+
+    private var outwardValues: [Value] {
+        let (delivery, timeouts) = (system.delivery, system.delivery.timeouts)
+        let routes = [("routes", system.routes), ("sender_routes", system.senderRoutes)].flatMap { key, routes in
+            routes.map { Value("\(key).\($0.pattern.value)", $0.hop.value.map { "\($0)" } ?? "MX records") }
+        }
+        return routes + [
+            Value("delivery.concurrency", "\(delivery.concurrency.value)"),
+            Value("delivery.initial_concurrency", "\(delivery.initialConcurrency.value)"),
+            Value("delivery.rate_delay", delivery.rateDelay.map { time($0.value) }),
+            Value("delivery.recipients_per_message", "\(delivery.recipientsPerMessage.value)"),
+            Value("delivery.fallback_relay", delivery.fallbackRelays.isEmpty ? nil : delivery.fallbackRelays.map { "\($0.value)" }.joined(separator: ", ")),
+            Value("delivery.timeouts.connect", time(timeouts.connect.value)), Value("delivery.timeouts.helo", time(timeouts.hello.value)),
+            Value("delivery.timeouts.mail", time(timeouts.mail.value)), Value("delivery.timeouts.rcpt", time(timeouts.recipient.value)),
+            Value("delivery.timeouts.data_init", time(timeouts.data.value)), Value("delivery.timeouts.data_xfer", time(timeouts.block.value)),
+            Value("delivery.timeouts.data_done", time(timeouts.endOfData.value)),
         ]
     }
 

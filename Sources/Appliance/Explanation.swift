@@ -8,7 +8,7 @@ internal import Telemetry
 
 package struct Explanation {
     private struct Delivery {
-        enum Kind { case maildir, mbox, relay, file, command, list }
+        enum Kind { case maildir, mbox, lmtp, relay, file, command, list }
 
         /// A user, or an address.
         let name: String
@@ -33,24 +33,27 @@ package struct Explanation {
         self.question = question
         self.verdict = verdict
         steps = trace.steps
-        let deliveries = verdict.destinations.map { Explanation.delivery($0, system, rules.router) }
+        let deliveries = verdict.destinations.map { Explanation.delivery($0, from: question.sender ?? nil, system, rules.router) }
         self.deliveries = deliveries
         advice = verdict.reply.isPositive ? Explanation.advice(verdict, deliveries) : Explanation.adviceOnRefusal(system, question, verdict, rules.router)
     }
 
     package var isAccepted: Bool { verdict.reply.isPositive }
 
-    private static func delivery(_ destination: Destination, _ system: MailSystem, _ router: Router) -> Delivery {
+    private static func delivery(_ destination: Destination, from sender: Address?, _ system: MailSystem, _ router: Router) -> Delivery {
         switch destination {
         case .mailbox(let name):
             let user = system.users.first { $0.name.value == name }
+            if let via = system.mailboxes.via {
+                return Delivery(name: name, place: "\(via.value)", kind: .lmtp, rule: system.rule(via.position, "mailboxes.via"))
+            }
             let format = (user?.format ?? system.mailboxes.format).value
             let path = "\(system.mailboxes.directory.value)/\(name)\(format == .maildir ? "/" : "")"
             let rule = user.map { system.rule($0.name.position, "users.\(name)") }
             return Delivery(name: name, place: path, kind: format == .maildir ? .maildir : .mbox, rule: rule)
         case .remote(let address):
             let trace = Trace()
-            let hop = router.nextHop(for: address.domain, trace: trace)
+            let hop = router.nextHop(for: address, from: sender, trace: trace)
             return Delivery(name: address.description, place: hop.description, kind: .relay, rule: trace.steps.last?.rule)
         case .file(let path): return Delivery(name: path, place: path, kind: .file, rule: nil)
         case .command(let command): return Delivery(name: command, place: command, kind: .command, rule: nil)
@@ -128,7 +131,7 @@ extension Explanation {
     private func sentence(_ delivery: Delivery) -> String {
         switch delivery.kind {
         case .maildir, .mbox: "\(delivery.name), in the \(delivery.kind) \(delivery.place)"
-        case .relay: "\(delivery.name), by \(delivery.place)"
+        case .relay, .lmtp: "\(delivery.name), by \(delivery.place)"
         case .file: "the file \(delivery.place)"
         case .command: "the command \(delivery.place)"
         case .list: "those whom the file \(delivery.place) lists"

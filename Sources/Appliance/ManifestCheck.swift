@@ -32,7 +32,7 @@ private struct Trial {
     func failure(_ test: MailSystem.Test) -> Diagnostic? {
         let question = question(test)
         let verdict = rules.answer(question)
-        guard !holds(test.expectation.value, verdict) else { return nil }
+        guard !holds(test.expectation.value, question, verdict) else { return nil }
         let trace = Trace()
         _ = rules.answer(question, trace: trace)
         var reasons: [String] = []
@@ -51,19 +51,23 @@ private struct Trial {
             recipient: test.recipient?.value.qualified(with: origin))
     }
 
-    private func holds(_ expectation: MailSystem.Test.Expectation, _ verdict: Verdict) -> Bool {
+    private func holds(_ expectation: MailSystem.Test.Expectation, _ question: Question, _ verdict: Verdict) -> Bool {
         switch expectation {
         case .reaches(let ends): verdict.reply.isPositive && Set(verdict.destinations) == destinations(ends)
         case .via(let hop):
-            verdict.reply.isPositive && !verdict.destinations.isEmpty && verdict.destinations.allSatisfy { goes($0, to: hop) }
+            verdict.reply.isPositive && !verdict.destinations.isEmpty && verdict.destinations.allSatisfy { goes($0, from: question.sender ?? nil, to: hop) }
         case .refused(.anyhow): !verdict.reply.isPositive
         case .refused(.code(let code)): verdict.reply.code == code
         case .refused(.enhanced(let code)): verdict.reply.enhanced == code
         }
     }
 
-    private func goes(_ destination: Destination, to hop: NextHop) -> Bool {
-        if case .remote(let address) = destination { rules.router.nextHop(for: address.domain) == hop } else { false }
+    private func goes(_ destination: Destination, from sender: Address?, to hop: NextHop) -> Bool {
+        switch destination {
+        case .remote(let address): rules.router.nextHop(for: address, from: sender) == hop
+        case .mailbox: system.mailboxes.via?.value == hop
+        default: false
+        }
     }
 
     /// A user stands for all that becomes of mail to that user: the mailbox, and where the user forwards.
@@ -99,7 +103,7 @@ private struct Trial {
         let ends = verdict.destinations.map { destination in
             switch destination {
             case .mailbox(let user): user
-            case .remote(let address): "\(address) by \(rules.router.nextHop(for: address.domain))"
+            case .remote(let address): "\(address) by \(rules.router.nextHop(for: address, from: question.sender ?? nil))"
             case .file(let path): path
             case .command(let command): "|\(command)"
             case .include(let path): ":include:\(path)"

@@ -19,7 +19,8 @@ struct Preparation: Sendable {
     let text: [UInt8]
     let queueDirectory: Located<String>
     let format: Located<MailSystem.Logging.Format>
-    let mailboxDirectory: Located<String>
+    /// Nil: another server keeps the mailboxes.
+    let mailboxDirectory: Located<String>?
     let listen: MailSystem.Listen
     let level: Telemetry.Level
     let space: SpoolSpace.Minimum
@@ -45,7 +46,7 @@ struct Preparation: Sendable {
         self.text = text
         queueDirectory = system.queue.directory
         format = system.logging.format
-        mailboxDirectory = system.mailboxes.directory
+        mailboxDirectory = system.mailboxes.via == nil ? system.mailboxes.directory : nil
         listen = system.listen
         level = system.logging.level.value.threshold
         space = SpoolSpace.Minimum(

@@ -6,6 +6,7 @@ internal import MailSyntax
 internal import Mailboxes
 internal import Manifest
 internal import Routing
+internal import SMTP
 internal import SMTPServer
 
 func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliveryScheduler.Configuration {
@@ -16,11 +17,15 @@ func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliverySched
             minimum: system.queue.retryMinimum.value, maximum: system.queue.retryMaximum.value, lifetime: system.queue.lifetime.value,
             bounceLifetime: system.queue.bounceLifetime.value),
         reports: reportPolicy(system.reports, origin: origin),
-        place: { target in
+        destinations: DestinationLimits(
+            initial: system.delivery.initialConcurrency.value, most: system.delivery.concurrency.value,
+            rateDelay: system.delivery.rateDelay?.value ?? .zero),
+        place: { [via = system.mailboxes.via?.value] target, sender in
             switch target {
-            case .mailbox, .file, .list: .mailboxes
+            case .mailbox: via.map { .nextHop($0) } ?? .mailboxes
+            case .file, .list: .mailboxes
             case .command: .commands
-            case .remote(let address): .nextHop(router.nextHop(for: address.domain))
+            case .remote(let address): .nextHop(router.nextHop(for: address, from: sender))
             }
         },
         route: { address in router.destinations(of: address).map { RecipientTarget($0, origin: origin, original: address) } })
@@ -79,9 +84,19 @@ func commandConfiguration(_ system: MailSystem) -> CommandAgent.Configuration {
 func nextHopConfiguration(_ system: MailSystem, _ router: Router, faults: inout [Diagnostic]) -> SMTPAgent.Configuration {
     var limits = SMTPAgent.Limits()
     limits.grace = Grace.conversations
+    limits.recipients = system.delivery.recipientsPerMessage.value
+    let timeouts = system.delivery.timeouts
+    limits.connect = timeouts.connect.value
+    limits.timeouts.greeting = timeouts.hello.value
+    limits.timeouts.hello = timeouts.hello.value
+    limits.timeouts.mail = timeouts.mail.value
+    limits.timeouts.recipient = timeouts.recipient.value
+    limits.timeouts.data = timeouts.data.value
+    limits.timeouts.block = timeouts.block.value
+    limits.timeouts.endOfData = timeouts.endOfData.value
     return SMTPAgent.Configuration(
         hostname: system.hostname.value, limits: limits, ownEndpoints: ownEndpoints(system.listen.smtp.value), rewriting: OutgoingRewriting(router),
-        logins: relayLogins(system, faults: &faults))
+        logins: relayLogins(system, faults: &faults), fallbacks: system.delivery.fallbackRelays.map(\.value))
 }
 
 extension MailboxFormat {

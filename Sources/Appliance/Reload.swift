@@ -127,8 +127,9 @@ actor Reload {
             diagnostics.append(
                 needsRestart("logging.format", "whoever reads the log reads \(inForce.format.value)", at: new.format, hint: "start the server again"))
         }
-        if new.mailboxDirectory.value != inForce.mailboxDirectory.value, let fault = await mailboxDirectoryFault(new.mailboxDirectory.value) {
-            diagnostics.append(Diagnostic(.cannotApply, .error, "mailboxes.directory: \(fault)", file: file, at: new.mailboxDirectory.position))
+        if let directory = new.mailboxDirectory, directory.value != inForce.mailboxDirectory?.value,
+            let fault = await mailboxDirectoryFault(directory.value) {
+            diagnostics.append(Diagnostic(.cannotApply, .error, "mailboxes.directory: \(fault)", file: file, at: directory.position))
         }
         // The system's files may have changed while the manifest did not.
         var names: DNS.Resolver?

@@ -22,8 +22,12 @@ func routerConfiguration(_ system: MailSystem, srs: SRS? = nil) -> Router.Config
                 user.name.value, line: user.name.position?.line, forward: user.forward.map { target($0.value) }, keepsCopy: user.keepCopy)
         },
         aliases: system.aliases.map { Router.Entry($0.name.value, line: $0.name.position?.line, targets: $0.targets.map { target($0.value) }) },
-        relayhost: system.relayhost?.value.hop, relayhostLine: system.relayhost?.position?.line,
-        rewriting: addressRewriting(system), srs: srs, srsLine: system.rewriting.srs?.domain.position?.line)
+        relayhost: system.relayhost?.value.hop, relayhostLine: system.relayhost?.position?.line, routes: system.routes.map(route),
+        senderRoutes: system.senderRoutes.map(route), rewriting: addressRewriting(system), srs: srs, srsLine: system.rewriting.srs?.domain.position?.line)
+}
+
+private func route(_ route: MailSystem.MailRoute) -> Router.OutsideRoute {
+    Router.OutsideRoute(route.pattern.value.description, line: route.pattern.position?.line, hop: route.hop.value)
 }
 
 /// `standIns`: addresses of the network that this process is in which stand for many clients (`Surroundings`).

@@ -138,6 +138,9 @@ package struct DeliveryReport: Sendable {
     package let relay: String
     /// The command of ours that the next hop answered with the reply of `outcome`, `RCPT TO`; nil: words of this server's own.
     package let answers: String?
+    /// The recipient was deferred because the place could not be used: no connection, no greeting. When nothing else comes of
+    /// it, the queue takes it for dead.
+    package let blamesPlace: Bool
 
     package enum Outcome: Sendable {
         /// Done. `passesOnDSN`: the next hop took over the duty to report (RFC 3461 §5.2.2), so no report of ours.
@@ -150,8 +153,11 @@ package struct DeliveryReport: Sendable {
         case resubmitted(Resubmission)
     }
 
-    package init(id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String, answers: String? = nil) {
+    package init(
+        id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String, answers: String? = nil, blamesPlace: Bool = false
+    ) {
         self.answers = answers
+        self.blamesPlace = blamesPlace
         self.id = id
         self.recipient = recipient
         self.outcome = outcome

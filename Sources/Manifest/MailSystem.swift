@@ -51,6 +51,10 @@ package struct MailSystem: Sendable {
     package var submission = Submission()
     package var relayhost: Located<Relayhost>?
     package var dns: DNS
+    /// By recipient, in the order of the manifest; the most exact one counts.
+    package var routes: [MailRoute] = []
+    /// By sender, likewise.
+    package var senderRoutes: [MailRoute] = []
     package var tls: TLS
     package var rewriting: Rewriting
     package var limits: Limits
@@ -59,6 +63,7 @@ package struct MailSystem: Sendable {
     package var listen: Listen
     package var queue: Queue
     package var reports = Reports()
+    package var delivery: Delivery
     package var logging: Logging
     package var smtpd = SMTPD()
     /// What must be true of this manifest, in its order.
@@ -277,6 +282,8 @@ package struct MailSystem: Sendable {
         package var format: Located<MailboxFormat>
         /// `USER` (mbox) and `USER/` (maildir) lie in it. A relative path counts from the working directory.
         package var directory: Located<String>
+        /// The LMTP server that keeps the mailboxes; nil: they are here.
+        package var via: Located<NextHop>?
     }
 
     package struct Listen: Sendable {

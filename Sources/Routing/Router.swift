@@ -149,24 +149,6 @@ package struct Router: Sendable {
     /// The manifest line of a domain of ours.
     package func rule(of domain: Domain) -> Rule { tables.rule(of: .nobody(domain: tables.domain(domain))) }
 
-    /// Where mail for `domain`, one of a relay domain or outside, is handed to.
-    package func nextHop(for domain: Domain, trace: Trace? = nil) -> NextHop {
-        if let index = tables.domain(domain), case .relay(let via?, _) = tables.domains[index].kind {
-            let of = tables.domains[index]
-            trace?.note(.nextHop, domain.text, "goes to \(via)", rule: tables.rule(of.viaLine, "domains.\(of.name).via"))
-            return via
-        }
-        let relayhostRule = { tables.rule(tables.relayhostLine, "relayhost") }
-        if let relayhost = tables.relayhost {
-            trace?.note(.nextHop, domain.text, "goes to \(relayhost)", rule: relayhostRule())
-            return relayhost
-        }
-        // RFC 5321 §5.1: an address literal names the host itself, there is no MX to look up.
-        let hop = NextHop(host: domain.literal.map(NextHop.Host.address) ?? .mailExchangers(of: domain))
-        trace?.note(.nextHop, domain.text, domain.literal == nil ? "goes to the hosts of its MX records" : "goes to that very host", rule: relayhostRule())
-        return hop
-    }
-
     package func addressClass(of domain: Domain) -> AddressClass {
         guard let index = tables.domain(domain) else { return .outside }
         return switch tables.domains[index].kind {

@@ -19,6 +19,9 @@ extension Router {
         package var relayhostLine: Int?
         /// True: what lists lead to is told at once, as people ask for it; a server finds it out when it delivers.
         package var opensLists = true
+        /// Mail to the outside that does not go to the relayhost, by recipient and by sender.
+        package var routes: [OutsideRoute]
+        package var senderRoutes: [OutsideRoute]
         /// Nil: no address is rewritten.
         package var rewriting: AddressRewriting?
         /// Nil: forwarded mail keeps its sender.
@@ -27,7 +30,8 @@ extension Router {
 
         package init(
             manifest: String, origin: Domain, extensionDelimiter: UInt8? = nil, domains: [MailDomain] = [], users: [User] = [],
-            aliases: [Entry] = [], relayhost: NextHop? = nil, relayhostLine: Int? = nil, rewriting: AddressRewriting? = nil,
+            aliases: [Entry] = [], relayhost: NextHop? = nil, relayhostLine: Int? = nil, routes: [OutsideRoute] = [],
+            senderRoutes: [OutsideRoute] = [], rewriting: AddressRewriting? = nil,
             srs: SRS? = nil, srsLine: Int? = nil
         ) {
             self.srsLine = srsLine
@@ -41,6 +45,22 @@ extension Router {
             self.aliases = aliases
             self.relayhost = relayhost
             self.relayhostLine = relayhostLine
+            self.routes = routes
+            self.senderRoutes = senderRoutes
+        }
+    }
+
+    package struct OutsideRoute: Sendable {
+        /// An address, a domain, or a domain behind a dot, in lower case.
+        package var pattern: String
+        package var line: Int?
+        /// Nil: by MX records.
+        package var hop: NextHop?
+
+        package init(_ pattern: String, line: Int? = nil, hop: NextHop?) {
+            self.pattern = pattern
+            self.line = line
+            self.hop = hop
         }
     }
 

@@ -25,6 +25,9 @@ struct RoutingTables: Sendable {
     let relayhostLine: Int?
     /// False: an alias that is a list is where a way ends for now.
     let opensLists: Bool
+    /// By pattern.
+    let routes: [String: Router.OutsideRoute]
+    let senderRoutes: [String: Router.OutsideRoute]
     private let origin: Domain
     private let delimiter: UInt8?
 
@@ -42,6 +45,8 @@ struct RoutingTables: Sendable {
         aliases = configuration.aliases
         relayhost = configuration.relayhost
         relayhostLine = configuration.relayhostLine
+        routes = Dictionary(configuration.routes.map { ($0.pattern, $0) }, uniquingKeysWith: { first, _ in first })
+        senderRoutes = Dictionary(configuration.senderRoutes.map { ($0.pattern, $0) }, uniquingKeysWith: { first, _ in first })
         origin = configuration.origin
         opensLists = configuration.opensLists
         delimiter = configuration.extensionDelimiter

@@ -87,8 +87,8 @@ func secrets() throws {
 func allKeys() throws {
     // Compared as addresses, clients, listeners and routes.
     let elsewhere: Set<String> = [
-        "apiVersion", "domains", "users", "aliases", "networks", "tests", "dns", "tls", "limits", "mailboxes", "listen", "submission", "queue", "queue.retry",
-        "reports", "logging",
+        "apiVersion", "domains", "users", "aliases", "networks", "tests", "dns", "tls", "limits", "mailboxes", "listen", "submission", "queue", "queue.retry", "logging", "routes", "sender_routes", "delivery", "reports",
+        "delivery.timeouts",
         "domains.NAME.addresses", "domains.NAME.recipients", "users.NAME.forward", "users.NAME.keep_copy", "users.NAME.mailbox", "relayhost.host",
         "rewriting", "rewriting.srs", "local_delivery",
         "smtpd", "listen.lmtp.path",

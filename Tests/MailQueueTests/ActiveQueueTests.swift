@@ -25,7 +25,7 @@ struct ActiveQueueTests {
         for name in Set(all.map { place($0.target) }).sorted(by: { $0.description < $1.description }) {
             groups.append((name, DeliveryRequest(message, recipients: all.filter { place($0.target) == name }, content: .inline(ByteBuffer()))))
         }
-        queue.add(message, octets: octets, reserved: reserved, groups: groups, needsNotice: needsNotice)
+        queue.add(message, octets: octets, reserved: reserved, groups: groups, needsNotice: needsNotice, now: epoch)
     }
 
     private func settle(_ queue: inout ActiveQueue, _ id: Int64, _ recipient: QueuedRecipient, _ outcome: DeliveryReport.Outcome, now: Timestamp = epoch) -> ActiveQueue.Settlement? {
@@ -46,11 +46,11 @@ struct ActiveQueueTests {
         (limits.mailboxConcurrency, limits.mailboxShare, limits.mailboxBatch) = (concurrency, least, largest)
         var queue = ActiveQueue(limits: limits)
         for id in 0..<waiting { add(Int64(id), &queue) }
-        let batches = queue.startBatches()
+        let batches = queue.start(now: epoch).batches
         #expect(batches.map(\.requests.count) == sizes)
         #expect(batches.flatMap { $0.requests.map(\.id.rawValue) } == (0..<sizes.reduce(0, +)).map(Int64.init), "in the order of arrival")
         #expect(queue.waitingCount == waiting - sizes.reduce(0, +))
-        let more = queue.startBatches()
+        let more = queue.start(now: epoch).batches
         #expect(more.isEmpty, "no more start than slots are free")
     }
 
@@ -61,40 +61,40 @@ struct ActiveQueueTests {
         var queue = ActiveQueue(limits: limits)
         for id in 1...7 as ClosedRange<Int64> { add(id, &queue) }
         add(8, to: ["x@fast.example"], &queue)
-        #expect(queue.startBatches(gathered: false).map { $0.requests.map(\.id.rawValue) } == [[8]])
+        #expect(queue.start(now: epoch, gathered: false).batches.map { $0.requests.map(\.id.rawValue) } == [[8]])
         #expect(queue.isGathering)
         add(9, &queue)
-        #expect(queue.startBatches(gathered: false).map { $0.requests.map(\.id.rawValue) } == [[1, 2, 3, 4, 5, 6, 7, 9]])
+        #expect(queue.start(now: epoch, gathered: false).batches.map { $0.requests.map(\.id.rawValue) } == [[1, 2, 3, 4, 5, 6, 7, 9]])
         #expect(!queue.isGathering)
         add(10, &queue)
-        #expect(queue.startBatches(gathered: false).isEmpty)
-        #expect(queue.startBatches().map { $0.requests.map(\.id.rawValue) } == [[10]], "it is over")
+        #expect(queue.start(now: epoch, gathered: false).batches.isEmpty)
+        #expect(queue.start(now: epoch).batches.map { $0.requests.map(\.id.rawValue) } == [[10]], "it is over")
         #expect(!queue.isGathering)
     }
 
     @Test("a place whose slots are taken holds up no other, and goes on when a batch ends")
     func isolation() {
         var limits = ActiveQueue.Limits()
-        (limits.nextHopConcurrency, limits.nextHopBatch) = (2, 1)
-        var queue = ActiveQueue(limits: limits)
+        limits.nextHopBatch = 1
+        var queue = ActiveQueue(limits: limits, destinations: DestinationLimits(initial: 2, most: 2, rateDelay: .zero))
         for id in 1...5 as ClosedRange<Int64> { add(id, to: ["x@slow.example"], &queue) }
         let slow = place(queued("x@slow.example").target)
-        #expect(queue.startBatches().map(\.place) == [slow, slow])
+        #expect(queue.start(now: epoch).batches.map(\.place) == [slow, slow])
         add(6, to: ["x@fast.example"], &queue)
         add(7, to: ["a@example.org"], &queue)
-        #expect(Set(queue.startBatches().flatMap { $0.requests.map(\.id.rawValue) }) == [6, 7])
-        queue.batchEnded(slow)
-        #expect(queue.startBatches().map { $0.requests.map(\.id.rawValue) } == [[3]])
-        for _ in 0..<2 { queue.batchEnded(slow) }
-        #expect(queue.startBatches().map { $0.requests.map(\.id.rawValue) } == [[4], [5]])
+        #expect(Set(queue.start(now: epoch).batches.flatMap { $0.requests.map(\.id.rawValue) }) == [6, 7])
+        queue.batchEnded(slow, .unknown, now: epoch, deadFor: .seconds(300))
+        #expect(queue.start(now: epoch).batches.map { $0.requests.map(\.id.rawValue) } == [[3]])
+        for _ in 0..<2 { queue.batchEnded(slow, .unknown, now: epoch, deadFor: .seconds(300)) }
+        #expect(queue.start(now: epoch).batches.map { $0.requests.map(\.id.rawValue) } == [[4], [5]])
     }
 
     @Test("never more batches run for a place than allowed, and all is started once, whatever ends when", arguments: 0..<10 as Range<UInt64>)
     func randomOrder(seed: UInt64) {
         var random = SplitMix(state: seed)
         var limits = ActiveQueue.Limits()
-        (limits.mailboxConcurrency, limits.nextHopConcurrency, limits.mailboxBatch, limits.nextHopBatch) = (2, 3, 7, 2)
-        var queue = ActiveQueue(limits: limits)
+        (limits.mailboxConcurrency, limits.mailboxBatch, limits.nextHopBatch) = (2, 7, 2)
+        var queue = ActiveQueue(limits: limits, destinations: DestinationLimits(initial: 2, most: 3, rateDelay: .zero))
         var running: [ActiveQueue.Batch] = []
         var started: [Int64: Int] = [:]
         var added: Int64 = 0
@@ -105,9 +105,9 @@ struct ActiveQueueTests {
             } else if let index = running.indices.randomElement(using: &random) {
                 let batch = running.remove(at: index)
                 for request in batch.requests { #expect(settle(&queue, request.id.rawValue, request.recipients[0], .delivered)?.conclusion == .delete) }
-                queue.batchEnded(batch.place)
+                queue.batchEnded(batch.place, .unknown, now: epoch, deadFor: .seconds(300))
             }
-            for batch in queue.startBatches() {
+            for batch in queue.start(now: epoch).batches {
                 running.append(batch)
                 for request in batch.requests { started[request.id.rawValue, default: 0] += 1 }
             }
@@ -262,7 +262,7 @@ struct ActiveQueueTests {
         add(1, to: ["a@example.org", "x@x.example"], &queue)
         add(2, to: ["a@example.org"], &queue)
         queue.drop([QueueID(rawValue: 1)])
-        #expect(queue.startBatches().flatMap { $0.requests.map(\.id.rawValue) } == [2])
+        #expect(queue.start(now: epoch).batches.flatMap { $0.requests.map(\.id.rawValue) } == [2])
         #expect(queue.waitingCount == 0 && queue.count == 1)
     }
 
@@ -273,11 +273,11 @@ struct ActiveQueueTests {
         var queue = ActiveQueue(limits: limits)
         add(1, &queue)
         add(2, &queue)
-        #expect(queue.startBatches().count == 1)
+        #expect(queue.start(now: epoch).batches.count == 1)
         queue.drop([QueueID(rawValue: 1)])
         #expect(settle(&queue, 1, queued("a@example.org"), .delivered) == nil)
-        queue.batchEnded(.mailboxes)
-        #expect(queue.startBatches().flatMap { $0.requests.map(\.id.rawValue) } == [2])
+        queue.batchEnded(.mailboxes, .unknown, now: epoch, deadFor: .seconds(300))
+        #expect(queue.start(now: epoch).batches.flatMap { $0.requests.map(\.id.rawValue) } == [2])
     }
 
     // MARK: Another configuration
@@ -287,7 +287,7 @@ struct ActiveQueueTests {
     /// What starts, by place: the ids and recipients of each batch.
     private func started(_ queue: inout ActiveQueue) -> [DeliveryPlace: [String]] {
         var started: [DeliveryPlace: [String]] = [:]
-        for batch in queue.startBatches() {
+        for batch in queue.start(now: epoch).batches {
             started[batch.place, default: []] += batch.requests.flatMap { request in request.recipients.map { "\(request.id) \($0.target.address)" } }
         }
         return started
@@ -296,22 +296,22 @@ struct ActiveQueueTests {
     @Test("sorted again, what waits goes to its new places in the order of arrival, and what is under way stays where it is")
     func sortAgain() {
         var limits = ActiveQueue.Limits()
-        (limits.nextHopConcurrency, limits.nextHopBatch, limits.mailboxConcurrency) = (1, 1, 1)
-        var queue = ActiveQueue(limits: limits)
+        (limits.nextHopBatch, limits.mailboxConcurrency) = (1, 1)
+        var queue = ActiveQueue(limits: limits, destinations: DestinationLimits(initial: 1, most: 1, rateDelay: .zero))
         add(1, to: ["a@x.test"], &queue)
-        #expect(queue.startBatches().count == 1)
+        #expect(queue.start(now: epoch).batches.count == 1)
         add(2, to: ["b@x.test", "c@y.test", "d@example.org"], &queue)
         add(3, to: ["e@x.test", "f@x.test"], &queue)
         // x.test now goes to a relay, all else stays.
-        queue.sortAgain { target in target.address.domain.key == "x.test" ? relay : place(target) }
+        queue.sortAgain { target, _ in target.address.domain.key == "x.test" ? relay : place(target) }
         #expect(queue.waitingCount == 4)
         let first = started(&queue)
         #expect(first == [relay: ["2 b@x.test"], .nextHop(NextHop("y.test:25")!): ["2 c@y.test"], .mailboxes: ["2 d@example.org"]])
-        queue.batchEnded(relay)
+        queue.batchEnded(relay, .unknown, now: epoch, deadFor: .seconds(300))
         #expect(started(&queue) == [relay: ["3 e@x.test", "3 f@x.test"]])
         // The one that was under way is reported as ever.
         #expect(settle(&queue, 1, queued("a@x.test"), .delivered)?.conclusion == .delete)
-        queue.batchEnded(.nextHop(NextHop("x.test:25")!))
+        queue.batchEnded(.nextHop(NextHop("x.test:25")!), .unknown, now: epoch, deadFor: .seconds(300))
         for (id, name, number) in [(2, "b@x.test", 0), (2, "c@y.test", 1), (3, "e@x.test", 0)] as [(Int64, String, Int)] {
             #expect(settle(&queue, id, queued(name, number: number), .delivered)?.conclusion == nil)
         }
@@ -324,11 +324,11 @@ struct ActiveQueueTests {
     func sortAgainSplits() {
         var queue = ActiveQueue()
         add(1, to: ["a@x.test", "b@y.test"], &queue)
-        queue.sortAgain { _ in relay }
-        queue.sortAgain(by: place)
+        queue.sortAgain { _, _ in relay }
+        queue.sortAgain { target, _ in place(target) }
         #expect(started(&queue) == [.nextHop(NextHop("x.test:25")!): ["1 a@x.test"], .nextHop(NextHop("y.test:25")!): ["1 b@y.test"]])
-        queue.sortAgain { _ in relay }
-        #expect(queue.startBatches().isEmpty)
+        queue.sortAgain { _, _ in relay }
+        #expect(queue.start(now: epoch).batches.isEmpty)
     }
 }
 

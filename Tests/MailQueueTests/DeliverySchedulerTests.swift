@@ -33,7 +33,7 @@ final class Post: Sendable {
             hostname: Domain("mail.example.org")!, origin: Domain("example.org")!,
             schedule: RetrySchedule(minimum: .seconds(300), maximum: .seconds(14_400), lifetime: .seconds(432_000), bounceLifetime: .seconds(86_400)),
             reports: reports,
-            place: { place($0) }, route: { address in (routes[address.description] ?? [address.description]).map { queued($0).target } })
+            place: { target, _ in place(target) }, route: { address in (routes[address.description] ?? [address.description]).map { queued($0).target } })
         scheduler = DeliveryScheduler(
             spool: spool, mailboxes: mailboxes, nextHops: nextHops, configuration: configuration, limits: limits, log: log, loop: loop, now: { clock.now })
     }
@@ -425,7 +425,7 @@ struct DeliverySchedulerTests {
             return kind == 9 ? [.failed] : [.delivered]
         }
         var limits = ActiveQueue.Limits()
-        (limits.messages, limits.mailboxBatch, limits.nextHopConcurrency) = (30, 4, 2)
+        (limits.messages, limits.mailboxBatch) = (30, 4)
         try await Post.open(path, mailboxes: FakeAgent(decide), nextHops: FakeAgent(decide), limits: limits) { post in
             await withTaskGroup(of: Void.self) { group in
                 for number in 0..<100 { group.addTask { _ = try? await post.send(to: ["a\(number)@example.org", "b@b\(number % 3).example", "c@example.org"]) } }

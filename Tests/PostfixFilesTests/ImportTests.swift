@@ -59,8 +59,28 @@ private let cases = [
             smtp_sasl_password_maps = texthash:sasl
             """,
         files: ["transport": "a.example smtp:[10.0.0.1]\nb.example lmtp:unix:x\n", "relay_recipients": "o@a.example OK\n@b.example OK\n", "sasl": "[smtp.isp.example]:submission me:pa:ss\n"],
-        manifest: ["    via: \"[10.0.0.1]\"", "    recipients: [o]", "  host: \"[smtp.isp.example]:587\"", "  username: me", "  password: \"pa:ss\""],
-        report: ["b.example: not supported", "relay_domains: changed", "smtp_sasl_password_maps: translated"]),
+        manifest: ["    via: \"[10.0.0.1]\"", "    via: \"lmtp:unix:/var/spool/postfix/x\"", "    recipients: [o]", "  host: \"[smtp.isp.example]:587\"", "  username: me", "  password: \"pa:ss\""],
+        report: ["relay_domains: changed", "smtp_sasl_password_maps: translated"]),
+    Case(
+        testDescription: "routes by recipient and by sender, a fallback relay, limits of deliveries, an LMTP server for the mailboxes", main: """
+            mydestination = example.org
+            transport_maps = inline:{{ a.example = smtp:[10.0.0.1]:2525 } { .b.example = lmtp:inet:10.0.0.2:24 } { c.example = : } { u@d.example = relay:d.example }}
+            sender_dependent_relayhost_maps = inline:{{ @sales.example.org = [10.0.0.3]:submission } { bob@example.org = DUNNO }}
+            smtp_fallback_relay = [10.0.0.4], backup.example
+            default_destination_concurrency_limit = 7
+            default_destination_rate_delay = 2s
+            smtp_connect_timeout = 10s
+            mailbox_transport = lmtp:unix:private/dovecot-lmtp
+            """,
+        manifest: [
+            "  a.example: \"[10.0.0.1]:2525\"", "  \".b.example\": \"lmtp:[10.0.0.2]\"", "  c.example: mx", "  u@d.example: d.example",
+            "  \"@sales.example.org\": \"[10.0.0.3]:587\"", "  concurrency: 7", "  rate_delay: 2s", "  fallback_relay: [\"[10.0.0.4]\", backup.example]",
+            "  timeouts: {connect: 10s}", "  via: \"lmtp:unix:/var/spool/postfix/private/dovecot-lmtp\"",
+        ],
+        report: [
+            "transport_maps: translated", "sender_dependent_relayhost_maps: translated", "bob@example.org: harmless to drop", "smtp_fallback_relay: translated",
+            "mailbox_transport: translated", "smtp_connect_timeout: translated",
+        ]),
     Case(
         testDescription: "networks in all of their forms", main: "mydestination =\nmynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128, 10.1.0.0/16, !10.1.2.3 0.0.0.0/0 /in/more",
         files: ["more": "192.0.2.7\n"], manifest: ["networks: [127.0.0.0/8, \"::1\", 10.1.0.0/16, 192.0.2.7]"], report: ["!10.1.2.3: not supported", "0.0.0.0/0: not supported"]),

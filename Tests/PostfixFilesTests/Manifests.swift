@@ -21,6 +21,7 @@ extension MailSystem {
             queue: Queue(
                 directory: Located("/var/spool/valija"), retryMinimum: Located(.seconds(300)), retryMaximum: Located(.seconds(4 * 3600)),
                 lifetime: Located(.seconds(5 * 86_400)), bounceLifetime: Located(.seconds(5 * 86_400)), minimumFree: Located(104_857_600)),
+            delivery: MailSystem.defaults.delivery,
             logging: Logging(level: Located(.info), format: Located(.json)))
         edit(&system)
         return system
@@ -70,6 +71,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("tls-none", tlsNone),
     ("relay-in-the-clear", relayInTheClear),
     ("server-rules", serverRules),
+    ("outgoing", outgoing),
 ]
 
 /// What the secrets of these manifests are.
@@ -81,6 +83,34 @@ func secret(_ secret: Secret) throws(UnreadableSecret) -> String {
     case .environment("BOB_HASH"): return "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
     default: throw UnreadableSecret(reason: "cannot be read: No such file or directory")
     }
+}
+
+/// Routes by recipient and by sender, a fallback, limits of deliveries, mailboxes at an LMTP server.
+private let outgoing = MailSystem.with {
+    $0.domains = [
+        domain("example.org", 5), domain("lists.example.org", 6, .relay(via: Located(NextHop("lmtp:[192.0.2.26]:8024")!, at: line(8)), recipients: nil)),
+    ]
+    $0.users = [user("alice", 10)]
+    $0.relayhost = Located(MailSystem.Relayhost(hop: NextHop("[smtp.provider.example]:587")!), at: line(12))
+    func route(_ pattern: MailSystem.RoutePattern, _ number: Int, _ hop: String?) -> MailSystem.MailRoute {
+        MailSystem.MailRoute(pattern: Located(pattern, at: line(number)), hop: Located(hop.map { NextHop($0)! }, at: line(number)))
+    }
+    $0.routes = [
+        route(.domain(Domain("partner.example")!), 14, "[mx.partner.example]:2525"), route(.subdomains(of: Domain("branch.example")!), 15, nil),
+        route(.address(Address("fax@gateway.example")!), 16, "lmtp:unix:/run/fax"),
+    ]
+    $0.senderRoutes = [
+        route(.domain(Domain("sales.example.org")!), 18, "[relay.example.net]:587"), route(.address(Address("alice@example.org")!), 19, nil),
+        route(.address(Address("bob@example.org")!), 20, "lmtp:[192.0.2.27]"),
+    ]
+    $0.mailboxes.via = Located(NextHop("lmtp:unix:/run/dovecot/lmtp")!, at: line(22))
+    $0.delivery.concurrency = Located(10, at: line(24))
+    $0.delivery.initialConcurrency = Located(2, at: line(25))
+    $0.delivery.rateDelay = Located(.seconds(1), at: line(26))
+    $0.delivery.recipientsPerMessage = Located(100, at: line(27))
+    $0.delivery.fallbackRelays = [Located(NextHop("[backup.example.net]")!, at: line(28))]
+    $0.delivery.timeouts.connect = Located(.seconds(10), at: line(29))
+    $0.delivery.timeouts.hello = Located(.seconds(60), at: line(30))
 }
 
 /// A small company: one canonical domain, two virtual ones, a provider's relay, mbox.

@@ -200,7 +200,7 @@ func nextHop(name: String, relayhost: String?, hop: String) throws {
                 Router.MailDomain(domain("open.example"), kind: .relay(via: nil, recipients: nil)),
             ],
             relayhost: relayhost.map { NextHop($0)! }))
-    #expect(router.nextHop(for: domain(name)).description == hop)
+    #expect(router.nextHop(for: Address(localPart: "x", domain: domain(name))).description == hop)
 }
 
 @Test(
@@ -373,9 +373,31 @@ func traceOfNextHop(name: String, outcome: String, rule: String) {
                 Router.MailDomain(domain("plain.example"), kind: .relay(via: nil, recipients: nil)),
             ], relayhost: NextHop("[192.0.2.1]:587"), relayhostLine: 9))
     let trace = Trace()
-    _ = router.nextHop(for: domain(name), trace: trace)
+    _ = router.nextHop(for: Address(localPart: "x", domain: domain(name)), trace: trace)
     #expect(trace.steps.map { "\($0.kind.rawValue) \($0.subject) \($0.outcome)" } == ["next-hop \(name) \(outcome)"])
     #expect(trace.steps.map(\.rule) == [rule])
+}
+
+@Test(
+    "A route by recipient comes first, then that of the sender, then the relayhost; the most exact pattern counts, extensions aside",
+    arguments: [
+        // recipient, sender, next hop
+        ("x@one.example", nil, "[1.example]:25"), ("x@below.one.example", nil, "[relay.example]:25"), ("x@below.two.example", nil, "[2.example]:25"),
+        ("x@a.b.two.example", nil, "[2.example]:25"), ("x@two.example", nil, "[relay.example]:25"), ("X+ext@Three.example", nil, "lmtp:unix:/run/x"),
+        ("y@three.example", nil, "[relay.example]:25"), ("x@mx.example", "a@sales.example", "mx.example:25"),
+        ("x@else.example", "a@sales.example", "[sales.example]:587"), ("x@else.example", "Bob+x@sales.example", "else.example:25"),
+        ("x@one.example", "a@sales.example", "[1.example]:25"), ("x@else.example", "a@other.example", "[relay.example]:25"),
+    ] as [(String, String?, String)])
+func routes(recipient: String, sender: String?, hop: String) {
+    func route(_ pattern: String, _ hop: String?) -> Router.OutsideRoute { Router.OutsideRoute(pattern, hop: hop.map { NextHop($0)! }) }
+    let router = Router(
+        Router.Configuration(
+            manifest: "m", origin: domain("a.example"), extensionDelimiter: UInt8(ascii: "+"), relayhost: NextHop("[relay.example]")!,
+            routes: [
+                route("one.example", "[1.example]"), route(".two.example", "[2.example]"), route("x@three.example", "lmtp:unix:/run/x"), route("mx.example", nil),
+            ],
+            senderRoutes: [route("sales.example", "[sales.example]:587"), route("bob@sales.example", nil)]))
+    #expect(router.nextHop(for: Address(recipient)!, from: sender.map { Address($0)! }).description == hop)
 }
 
 @Test("Without a relayhost the next hop is by MX, or the host of the literal itself, and no line says so")
@@ -383,7 +405,7 @@ func traceOfNextHopByMX() {
     let router = Router(Router.Configuration(manifest: "m", origin: domain("mx.example")))
     for (name, outcome) in [("a.example", "goes to the hosts of its MX records"), ("[192.0.2.1]", "goes to that very host")] {
         let trace = Trace()
-        #expect(router.nextHop(for: domain(name), trace: trace) == router.nextHop(for: domain(name)))
+        #expect(router.nextHop(for: Address(localPart: "x", domain: domain(name)), trace: trace) == router.nextHop(for: Address(localPart: "x", domain: domain(name))))
         #expect(trace.steps.map(\.outcome) == [outcome])
         #expect(trace.steps.map(\.rule) == ["default relayhost"])
     }

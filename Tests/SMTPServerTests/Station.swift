@@ -61,7 +61,7 @@ final class Station: Sendable {
             configuration: DeliveryScheduler.Configuration(
                 hostname: Domain("mx.example.org")!, origin: Domain("example.org")!,
                 schedule: RetrySchedule(minimum: .seconds(3600), maximum: .seconds(3600), lifetime: .seconds(86_400), bounceLifetime: .seconds(86_400)),
-                place: { _ in .mailboxes }, route: { _ in [] }),
+                place: { _, _ in .mailboxes }, route: { _ in [] }),
             log: log, loop: group.next(), now: Timestamp.now, chance: { 0 })
         configuration = SMTPService.Configuration(
             session: ServerSession.Configuration(

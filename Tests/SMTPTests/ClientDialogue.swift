@@ -18,7 +18,7 @@ struct ClientDialogue {
 
     /// The script with what the session really did in place of what was expected of it.
     func play(cut: Cut, splitAt split: Int = 0) -> String {
-        var player = Player(messages: messages)
+        var player = Player(messages: messages, dialect: script.contains("LHLO") ? .lmtp : .smtp)
         player.session.logsIn = script.contains("AUTH")
         var pending = ""
         for line in script.split(separator: "\n") {
@@ -38,12 +38,13 @@ struct ClientDialogue {
     }
 
     private struct Player {
-        var session = ClientSession(heloName: Domain("me.example")!, peer: "mx[192.0.2.1]")
+        var session: ClientSession
         var messages: [OutgoingMessage]
         var transcript: [String] = []
         var holdsContent = false
 
-        init(messages: [OutgoingMessage]) {
+        init(messages: [OutgoingMessage], dialect: NextHop.Dialect) {
+            session = ClientSession(heloName: Domain("me.example")!, peer: "mx[192.0.2.1]", dialect: dialect)
             self.messages = messages
         }
 
@@ -82,6 +83,9 @@ struct ClientDialogue {
                 case .sendContent:
                     transcript.append("= content")
                     if !holdsContent { session.contentSent() }
+                case .sendChunks:
+                    transcript.append("= chunks")
+                    session.contentSent()
                 case .result(let recipient, let outcome, _): transcript.append("= \(recipient) \(Self.text(outcome))")
                 case .chooseLogin(let offered):
                     transcript.append("= offered \(offered.joined(separator: " "))")

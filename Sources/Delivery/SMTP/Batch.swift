@@ -23,9 +23,6 @@ struct Shipment: Sendable {
     /// What is sent.
     var content: MessageContent { outgoing?.content ?? request.content }
 
-    /// RFC 5321 §4.5.3.1.8: a server must take 100 recipients at least, and not one more.
-    static let mostRecipients = 100
-
     var envelope: Envelope {
         Envelope(
             sender: outgoing.map { $0.rewriting.sender(request.sender, isForwarded: $0.isForwarded) } ?? request.sender,
@@ -42,13 +39,14 @@ struct Batch: Sendable {
     /// Last first, so that taking the next is cheap.
     private var waiting: [Shipment]
 
-    init(_ requests: [DeliveryRequest], report: @escaping @Sendable (DeliveryReport) -> Void) {
+    /// `recipients`: how many go with one transaction.
+    init(_ requests: [DeliveryRequest], recipients most: Int = 50, report: @escaping @Sendable (DeliveryReport) -> Void) {
         self.report = report
-        waiting = requests.flatMap { Batch.shipments($0, $0.recipients, nil) }.reversed()
+        waiting = requests.flatMap { Batch.shipments($0, $0.recipients, nil, most: most) }.reversed()
     }
 
     /// The same with addresses rewritten. Blocks where a message is in a file.
-    init(_ requests: [DeliveryRequest], rewriting: OutgoingRewriting, report: @escaping @Sendable (DeliveryReport) -> Void) {
+    init(_ requests: [DeliveryRequest], rewriting: OutgoingRewriting, recipients most: Int = 50, report: @escaping @Sendable (DeliveryReport) -> Void) {
         self.report = report
         waiting = []
         for request in requests {
@@ -58,19 +56,19 @@ struct Batch: Sendable {
                 let others = forwarded.isEmpty ? request.recipients : request.recipients.filter { !rewriting.isForwarded($0, from: request.sender) }
                 for (recipients, isForwarded) in [(others, false), (forwarded, true)] {
                     waiting += Batch.shipments(
-                        request, recipients, Shipment.Outgoing(rewriting: rewriting, isForwarded: isForwarded, content: content, head: head))
+                        request, recipients, Shipment.Outgoing(rewriting: rewriting, isForwarded: isForwarded, content: content, head: head), most: most)
                 }
             } catch {
                 let reply = Reply(451, EnhancedCode(4, 3, 0), "the message could not be read: \(error)")
-                for shipment in Batch.shipments(request, request.recipients, nil) { giveUp(shipment, because: reply, relay: "none") }
+                for shipment in Batch.shipments(request, request.recipients, nil, most: most) { giveUp(shipment, because: reply, relay: "none") }
             }
         }
         waiting.reverse()
     }
 
-    private static func shipments(_ request: DeliveryRequest, _ recipients: [QueuedRecipient], _ outgoing: Shipment.Outgoing?) -> [Shipment] {
-        stride(from: 0, to: recipients.count, by: Shipment.mostRecipients).map { start in
-            Shipment(request: request, recipients: Array(recipients[start...].prefix(Shipment.mostRecipients)), outgoing: outgoing)
+    private static func shipments(_ request: DeliveryRequest, _ recipients: [QueuedRecipient], _ outgoing: Shipment.Outgoing?, most: Int) -> [Shipment] {
+        stride(from: 0, to: recipients.count, by: most).map { start in
+            Shipment(request: request, recipients: Array(recipients[start...].prefix(most)), outgoing: outgoing)
         }
     }
 
@@ -82,19 +80,20 @@ struct Batch: Sendable {
     /// Puts back what `next` gave and nobody was told of.
     mutating func putBack(_ shipment: Shipment) { waiting.append(shipment) }
 
-    func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String, answers: String? = nil) {
-        report(DeliveryReport(id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay, answers: answers))
+    func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String, answers: String? = nil, blamesPlace: Bool = false) {
+        report(DeliveryReport(
+            id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay, answers: answers, blamesPlace: blamesPlace))
     }
 
-    func giveUp(_ shipment: Shipment, because reply: Reply, relay: String) {
+    func giveUp(_ shipment: Shipment, because reply: Reply, relay: String, blamesPlace: Bool = false) {
         for recipient in shipment.recipients {
-            report(reply.isPermanent ? .failed(reply) : .deferred(reply), for: recipient, of: shipment, relay: relay)
+            report(reply.isPermanent ? .failed(reply) : .deferred(reply), for: recipient, of: shipment, relay: relay, blamesPlace: blamesPlace)
         }
     }
 
-    /// Reports all that is left.
-    mutating func giveUp(because reply: Reply, relay: String) {
-        while let shipment = next() { giveUp(shipment, because: reply, relay: relay) }
+    /// Reports all that is left. `blamesPlace`: the next hop could not be used at all.
+    mutating func giveUp(because reply: Reply, relay: String, blamesPlace: Bool = false) {
+        while let shipment = next() { giveUp(shipment, because: reply, relay: relay, blamesPlace: blamesPlace) }
     }
 }
 

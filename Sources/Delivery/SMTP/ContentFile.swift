@@ -53,6 +53,18 @@ final class ContentFile: Sendable {
         return head.octets.getSlice(at: head.octets.readerIndex + offset, length: min(chunkSize, head.octets.readableBytes - offset))!
     }
 
+    /// How it can be made 7-bit; nil: it cannot.
+    func survey() throws -> SevenBitPlan? {
+        var survey = SevenBitConversion()
+        var offset = 0
+        while offset < size {
+            let portion = try read(at: offset)
+            _ = survey.feed(portion)
+            offset += portion.readableBytes
+        }
+        return survey.finishSurvey()
+    }
+
     private static func read(_ descriptor: Int32, at offset: Int, _ size: Int) throws -> ByteBuffer {
         let wanted = min(chunkSize, size - offset)
         var buffer = ByteBufferAllocator().buffer(capacity: wanted)

@@ -8,19 +8,29 @@ package import MailSyntax
 package struct Target: Hashable, Sendable {
     /// The name that led here; for an address given as such, the address.
     package let host: String
-    package let address: IPAddress
+    /// Nil: at a Unix socket.
+    package let address: IPAddress?
     package let port: UInt16
+    package let socket: String?
 
     package init(host: String, address: IPAddress, port: UInt16) {
         self.host = host
         self.address = address
         self.port = port
+        socket = nil
     }
 
-    /// `mx.example.net[192.0.2.1]`, as Postfix writes it.
-    package var peer: String { "\(host)[\(address)]" }
+    package init(host: String, socket: String) {
+        self.host = host
+        self.socket = socket
+        address = nil
+        port = 0
+    }
+
+    /// `mx.example.net[192.0.2.1]`, as Postfix writes it; `mx.example.org[/run/lmtp]` with the name of this host for a socket.
+    package var peer: String { "\(host)[\(address?.description ?? socket ?? "")]" }
     /// `mx.example.net[192.0.2.1]:25`, the `relay` of log lines.
-    package var relay: String { "\(peer):\(port)" }
+    package var relay: String { socket == nil ? "\(peer):\(port)" : peer }
 }
 
 package struct NextHopLookup: Sendable {
@@ -44,6 +54,7 @@ package struct NextHopLookup: Sendable {
         of hop: NextHop, using generator: inout some RandomNumberGenerator & Sendable
     ) async -> Result<[Target], Reply> {
         switch hop.host {
+        case .socket(let path): return .success([Target(host: hostname.text, socket: path)])
         case .address(let address): return .success([Target(host: address.description, address: address, port: hop.port)])
         case .name(let name): return await targets(of: [[name]], port: hop.port, for: nil)
         case .mailExchangers(let domain):

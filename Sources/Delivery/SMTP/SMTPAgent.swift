@@ -1,5 +1,5 @@
 // Delivery to next hops by SMTP: finds the servers, connects to the first that answers, and sends a batch of messages
-// over one connection, or over one that an earlier batch left behind. Plain SMTP, without TLS.
+// over one connection, or over one that an earlier batch left behind. LMTP (RFC 2033) is another dialect of the same. Without TLS.
 //
 // Errors: each recipient gets the reply of the server that answered for it, or one of ours with the code of RFC 3463
 // that says what went wrong (4.4.1 no connection, 4.4.2 connection lost, 4.4.3 and 5.4.4 names, …). When a server takes
@@ -25,15 +25,19 @@ package final class SMTPAgent: DeliveryAgent {
         package var ownEndpoints: Set<Endpoint>
         /// Who this server is to those next hops: they get no mail without it.
         package var logins: [NextHop: Login]
+        /// For mail by SMTP whose next hop cannot be found or used: tried in this order, after it. Postfix's `smtp_fallback_relay`.
+        package var fallbacks: [NextHop]
 
         package init(
-            hostname: Domain, limits: Limits = Limits(), ownEndpoints: Set<Endpoint> = [], rewriting: OutgoingRewriting? = nil, logins: [NextHop: Login] = [:]
+            hostname: Domain, limits: Limits = Limits(), ownEndpoints: Set<Endpoint> = [], rewriting: OutgoingRewriting? = nil,
+            logins: [NextHop: Login] = [:], fallbacks: [NextHop] = []
         ) {
             self.rewriting = rewriting
             self.hostname = hostname
             self.limits = limits
             self.ownEndpoints = ownEndpoints
             self.logins = logins
+            self.fallbacks = fallbacks
         }
     }
 
@@ -47,6 +51,9 @@ package final class SMTPAgent: DeliveryAgent {
         package var idle: Duration = .seconds(5)
         /// Then a new connection, so that load spreads over the servers behind a name, as in Postfix.
         package var messagesPerConnection = 100
+        /// Recipients of one transaction. RFC 5321 §4.5.3.1.8: a server must take 100 at least. 50 is Postfix's
+        /// `default_destination_recipient_limit`.
+        package var recipients = 50
         /// What a message under way is given to finish when the task is cancelled.
         package var grace: Duration = .seconds(5)
 
@@ -89,8 +96,10 @@ package final class SMTPAgent: DeliveryAgent {
     }
 
     private func prepare(_ batch: [DeliveryRequest], _ report: @escaping @Sendable (DeliveryReport) -> Void) async -> Batch {
-        guard let rewriting = configuration.withLockedValue({ $0.rewriting }) else { return Batch(batch, report: report) }
-        let rewritten = try? await threads.runIfActive { Batch(batch, rewriting: rewriting, report: report) }
+        let configuration = configuration.withLockedValue { $0 }
+        let most = configuration.limits.recipients
+        guard let rewriting = configuration.rewriting else { return Batch(batch, recipients: most, report: report) }
+        let rewritten = try? await threads.runIfActive { Batch(batch, rewriting: rewriting, recipients: most, report: report) }
         if let rewritten { return rewritten }
         // The threads are gone: the appliance stops.
         var left = Batch(batch, report: report)
@@ -117,38 +126,65 @@ package final class SMTPAgent: DeliveryAgent {
 
     private func sendOverNew(_ batch: Batch, _ hop: NextHop, _ cancellation: Cancellation) async {
         var batch = batch
+        let configuration = configuration.withLockedValue { $0 }
+        var obstacle = await sendToServers(&batch, of: hop, hop, configuration, cancellation)
+        // A server that had the batch and fell silent may have taken more than it said: no other is tried now.
+        if obstacle?.mayGoOn != false, hop.dialect == .smtp {
+            for fallback in configuration.fallbacks where fallback != hop && !batch.isEmpty && !cancellation.isCancelled {
+                let other = await sendToServers(&batch, of: fallback, hop, configuration, cancellation)
+                // What is reported is what the last resort came to: the sender's mail waits for that.
+                if let other { obstacle = other }
+                if other?.mayGoOn == false { break }
+            }
+        }
+        if cancellation.isCancelled { return batch.giveUp(because: .stopped, relay: obstacle?.relay ?? "none") }
+        if let obstacle { batch.giveUp(because: obstacle.reply, relay: obstacle.relay, blamesPlace: obstacle.reply.isTransient) }
+    }
+
+    private struct Obstacle {
+        var reply: Reply
+        var relay: String
+        var mayGoOn = true
+    }
+
+    /// Tries the servers of `hop` in turn. Connections are kept for `destination`. Nil: all was sent.
+    private func sendToServers(
+        _ batch: inout Batch, of hop: NextHop, _ destination: NextHop, _ configuration: Configuration, _ cancellation: Cancellation
+    ) async -> Obstacle? {
         var generator = SystemRandomNumberGenerator()
         let targets: [Target]
-        let configuration = configuration.withLockedValue { $0 }
         let lookup = NextHopLookup(names: names, hostname: configuration.hostname, ownEndpoints: configuration.ownEndpoints)
         switch await lookup.targets(of: hop, using: &generator) {
         case .success(let found): targets = found
-        case .failure(let reply): return batch.giveUp(because: cancellation.isCancelled ? .stopped : reply, relay: "none")
+        case .failure(let reply): return Obstacle(reply: reply, relay: "none")
         }
         var index = 0
-        var obstacle: (reply: Reply, relay: String)?
+        var obstacle: Obstacle?
         while !batch.isEmpty, index < targets.count, !cancellation.isCancelled {
             let target = targets[index]
             let before = batch.count
-            let end = await connectAndSend(batch, to: target, hop, configuration, cancellation)
+            // What went by a fallback does not wait for more: the next batch tries the destination itself first.
+            let end = await connectAndSend(batch, to: target, hop, isKept: hop == destination, configuration, cancellation)
             batch = end.left
             // A refusal for ever by one server does not outweigh a passing trouble of another.
             if let reason = end.reason, obstacle == nil || !obstacle!.reply.isTransient || reason.isTransient {
-                obstacle = (reason, target.relay)
+                obstacle = Obstacle(reply: reason, relay: target.relay)
             }
-            if end.timedOut, batch.count < before { break }
+            if end.timedOut, batch.count < before {
+                obstacle?.mayGoOn = false
+                break
+            }
             // A server that took something before it went away (too many messages, a restart) is worth a new connection.
             if batch.count == before { index += 1 }
         }
-        if cancellation.isCancelled { obstacle = (.stopped, obstacle?.relay ?? "none") }
-        if let obstacle { batch.giveUp(because: obstacle.reply, relay: obstacle.relay) }
+        return batch.isEmpty ? nil : obstacle
     }
 
     private func connectAndSend(
-        _ batch: Batch, to target: Target, _ hop: NextHop, _ configuration: Configuration, _ cancellation: Cancellation
+        _ batch: Batch, to target: Target, _ hop: NextHop, isKept: Bool, _ configuration: Configuration, _ cancellation: Cancellation
     ) async -> RunEnd {
         do {
-            let connection = try await connect(to: target, hop, configuration, cancellation)
+            let connection = try await connect(to: target, hop, isKept: isKept, configuration, cancellation)
             return await send(batch, over: connection, cancellation)
         } catch {
             return RunEnd(left: batch, reason: SMTPAgent.connectFailure(target, error))
@@ -156,9 +192,14 @@ package final class SMTPAgent: DeliveryAgent {
     }
 
     private func connect(
-        to target: Target, _ hop: NextHop, _ configuration: Configuration, _ cancellation: Cancellation
+        to target: Target, _ hop: NextHop, isKept: Bool, _ configuration: Configuration, _ cancellation: Cancellation
     ) async throws -> PooledConnection {
-        let address = try SocketAddress(packedIPAddress: ByteBuffer(bytes: target.address.bytes), port: Int(target.port))
+        let address =
+            if let ip = target.address {
+                try SocketAddress(packedIPAddress: ByteBuffer(bytes: ip.bytes), port: Int(target.port))
+            } else {
+                try SocketAddress(unixDomainSocketPath: target.socket ?? "")
+            }
         let (pool, threads) = (pool, threads)
         return try await ClientBootstrap(group: group)
             .connectTimeout(TimeAmount(configuration.limits.connect))
@@ -166,7 +207,7 @@ package final class SMTPAgent: DeliveryAgent {
                 // A cancelled delivery does not wait for a server that does not answer.
                 cancellation.onCancel { channel.close(promise: nil) }
                 return channel.eventLoop.makeCompletedFuture {
-                    let connection = SMTPConnection(target, hop: hop, configuration: configuration, pool: pool, threads: threads)
+                    let connection = SMTPConnection(target, hop: hop, isKept: isKept, configuration: configuration, pool: pool, threads: threads)
                     try channel.pipeline.syncOperations.addHandler(connection)
                     return PooledConnection(
                         eventLoop: channel.eventLoop, connection: NIOLoopBound(connection, eventLoop: channel.eventLoop),

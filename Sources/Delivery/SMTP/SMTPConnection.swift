@@ -34,10 +34,16 @@ final class SMTPConnection: ChannelInboundHandler {
         /// The session has it: results will come. Before, its file is being looked at.
         var hasBegun = false
         var file: ContentFile?
+        /// The content in memory, as it is sent.
+        var content: ByteBuffer?
+        /// How the file is made 7-bit on its way.
+        var plan: SevenBitPlan?
     }
 
     private let target: Target
     private let hop: NextHop
+    /// Goes into the pool when its work is done.
+    private let isKept: Bool
     private let limits: SMTPAgent.Limits
     private let pool: ConnectionPool
     private let threads: NIOThreadPool
@@ -56,13 +62,16 @@ final class SMTPConnection: ChannelInboundHandler {
     private var deadline: NIODeadline?
     private var timer: (fires: NIODeadline, task: Scheduled<Void>)?
 
-    init(_ target: Target, hop: NextHop, configuration: SMTPAgent.Configuration, pool: ConnectionPool, threads: NIOThreadPool) {
+    init(
+        _ target: Target, hop: NextHop, isKept: Bool, configuration: SMTPAgent.Configuration, pool: ConnectionPool, threads: NIOThreadPool
+    ) {
         self.target = target
         self.hop = hop
+        self.isKept = isKept
         limits = configuration.limits
         self.pool = pool
         self.threads = threads
-        session = ClientSession(heloName: configuration.hostname, peer: target.peer)
+        session = ClientSession(heloName: configuration.hostname, peer: target.peer, dialect: hop.dialect)
         account = configuration.logins[hop]
         session.logsIn = account != nil
     }
@@ -140,7 +149,8 @@ final class SMTPConnection: ChannelInboundHandler {
                 case .send(let bytes):
                     context?.write(wrapOutboundOut(bytes), promise: nil)
                     hasWritten = true
-                case .sendContent: hasWritten = sendContent() || hasWritten
+                case .sendContent: hasWritten = sendContent(inChunks: false) || hasWritten
+                case .sendChunks: hasWritten = sendContent(inChunks: true) || hasWritten
                 case .result(let index, let outcome, let answers): report(index, outcome, answers)
                 case .chooseLogin(let offered): following += beginLogin(offered)
                 case .respond(let challenge): answer(challenge)
@@ -200,7 +210,10 @@ final class SMTPConnection: ChannelInboundHandler {
 
     private func report(_ index: Int, _ outcome: ClientSession.Outcome, _ answers: String?) {
         guard let run, let shipment = current?.shipment else { return }
-        run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay, answers: answers)
+        var blamesPlace = false
+        // RFC 3463 §3.5, X.4: the way there, and not the message; in words of ours.
+        if case .deferred(let reply) = outcome, answers == nil { blamesPlace = reply.enhanced?.subject == 4 }
+        run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay, answers: answers, blamesPlace: blamesPlace)
     }
 
     private func putBackCurrent() {
@@ -232,16 +245,46 @@ final class SMTPConnection: ChannelInboundHandler {
         sent += 1
         current = Current(shipment: shipment)
         switch shipment.content {
-        case .inline(let content): return begin(size: content.readableBytes, traits: ContentTraits(of: content))
+        case .inline(let content): return begin(content)
         case .file(let path, let size):
             openFile(path, size, shipment.outgoing?.head)
             return []
         }
     }
 
-    private func begin(size: Int, traits: ContentTraits) -> [ClientSession.Action] {
+    private func begin(_ content: ByteBuffer) -> [ClientSession.Action] {
         current!.hasBegun = true
-        return session.begin(OutgoingMessage(envelope: current!.shipment.envelope, size: size, traits: traits))
+        current!.content = content
+        var message = OutgoingMessage(
+            envelope: current!.shipment.envelope, size: content.readableBytes, traits: ContentTraits(of: content), isInMemory: true)
+        // Where it cannot be converted, the session refuses it as it is.
+        if session.needsSevenBit(message), let converted = SevenBitConversion.convert(content) {
+            current!.content = converted
+            message.becomeSevenBit(size: converted.readableBytes)
+        }
+        return session.begin(message)
+    }
+
+    private func begin(_ file: ContentFile) {
+        guard let context else { return }
+        current!.file = file
+        let message = OutgoingMessage(envelope: current!.shipment.envelope, size: file.size, traits: file.traits)
+        guard session.needsSevenBit(message) else {
+            current!.hasBegun = true
+            return perform(session.begin(message))
+        }
+        let surveyed = threads.runIfActive(eventLoop: context.eventLoop) { try file.survey() }
+        surveyed.assumeIsolated().whenComplete { result in
+            guard self.end == nil, self.current != nil else { return }
+            var message = message
+            // RFC 1870 §4: what SIZE says may be an estimate.
+            if case .success(let plan?) = result {
+                self.current!.plan = plan
+                message.becomeSevenBit(size: file.size)
+            }
+            self.current!.hasBegun = true
+            self.perform(self.session.begin(message))
+        }
     }
 
     /// The batch is not done, but this connection is.
@@ -254,7 +297,7 @@ final class SMTPConnection: ChannelInboundHandler {
     private func rest() -> [ClientSession.Action] {
         let handle = PooledConnection(
             eventLoop: context!.eventLoop, connection: NIOLoopBound(self, eventLoop: context!.eventLoop), id: ObjectIdentifier(self))
-        let stays = sent < limits.messagesPerConnection && pool.put(handle, for: hop)
+        let stays = isKept && sent < limits.messagesPerConnection && pool.put(handle, for: hop)
         finishRun(because: nil)
         return stays ? [] : session.quit()
     }
@@ -268,19 +311,23 @@ final class SMTPConnection: ChannelInboundHandler {
     // MARK: Content
 
     /// True if something was written that must be flushed.
-    private func sendContent() -> Bool {
+    private func sendContent(inChunks: Bool) -> Bool {
         guard let current, let context else { return false }
-        var stuffer = DotStuffer()
-        switch current.shipment.content {
-        case .inline(let content):
-            context.write(wrapOutboundOut(stuffer.stuff(content)), promise: nil)
-            context.write(wrapOutboundOut(stuffer.terminator()), promise: nil)
-            session.contentSent()
-            return true
-        case .file:
-            sendChunk(of: current.file!, at: 0, stuffer, context)
+        guard let content = current.content else {
+            let conversion = current.plan.map { SevenBitConversion($0) }
+            sendPortion(of: current.file!, at: 0, Passage(stuffer: DotStuffer(), conversion: conversion, inChunks: inChunks), context)
             return false
         }
+        if inChunks {
+            context.write(wrapOutboundOut(ClientSession.chunkHeader(size: content.readableBytes, isLast: true)), promise: nil)
+            context.write(wrapOutboundOut(content), promise: nil)
+        } else {
+            var stuffer = DotStuffer()
+            context.write(wrapOutboundOut(stuffer.stuff(content)), promise: nil)
+            context.write(wrapOutboundOut(stuffer.terminator()), promise: nil)
+        }
+        session.contentSent()
+        return true
     }
 
     private func openFile(_ path: String, _ size: Int, _ head: ContentFile.Head?) {
@@ -290,8 +337,7 @@ final class SMTPConnection: ChannelInboundHandler {
             guard self.end == nil, let shipment = self.current?.shipment else { return }
             switch result {
             case .success(let file):
-                self.current!.file = file
-                self.perform(self.begin(size: file.size, traits: file.traits))
+                self.begin(file)
             case .failure(let error):
                 self.run?.batch.giveUp(shipment, because: SMTPConnection.unreadable(error), relay: self.target.relay)
                 self.current = nil
@@ -300,25 +346,47 @@ final class SMTPConnection: ChannelInboundHandler {
         }
     }
 
-    /// One chunk after another: the next is read when the transport has taken the one before, so that a slow server
-    /// costs one chunk of memory and not a message.
-    private func sendChunk(of file: ContentFile, at offset: Int, _ stuffer: DotStuffer, _ context: ChannelHandlerContext) {
-        guard offset < file.size else {
-            session.contentSent()
-            context.writeAndFlush(wrapOutboundOut(stuffer.terminator()), promise: nil)
-            return setDeadline()
+    /// What becomes of a file's content on its way.
+    private struct Passage {
+        var stuffer: DotStuffer
+        var conversion: SevenBitConversion?
+        let inChunks: Bool
+
+        /// As it goes on the wire; `isLast`: nothing follows.
+        mutating func pass(_ portion: ByteBuffer, isLast: Bool) -> [ByteBuffer] {
+            if inChunks { return [ClientSession.chunkHeader(size: portion.readableBytes, isLast: isLast), portion] }
+            var portion = portion
+            if conversion != nil {
+                portion = conversion!.feed(portion)
+                if isLast { portion.writeImmutableBuffer(conversion!.finish()) }
+            }
+            let stuffed = stuffer.stuff(portion)
+            return isLast ? [stuffed, stuffer.terminator()] : [stuffed]
         }
-        let chunk = threads.runIfActive(eventLoop: context.eventLoop) { try file.read(at: offset) }
-        chunk.assumeIsolated().whenComplete { result in
+    }
+
+    /// One portion after another: the next is read when the transport has taken the one before, so that a slow server
+    /// costs one portion of memory and not a message.
+    private func sendPortion(of file: ContentFile, at offset: Int, _ passage: Passage, _ context: ChannelHandlerContext) {
+        let portion = threads.runIfActive(eventLoop: context.eventLoop) { try file.read(at: offset) }
+        portion.assumeIsolated().whenComplete { result in
             guard self.end == nil, let context = self.context else { return }
             switch result {
-            case .success(let chunk):
-                var stuffer = stuffer
-                let written = context.writeAndFlush(self.wrapOutboundOut(stuffer.stuff(chunk)))
+            case .success(let portion):
+                let next = offset + portion.readableBytes
+                let isLast = next >= file.size
+                var passage = passage
+                for bytes in passage.pass(portion, isLast: isLast) { context.write(self.wrapOutboundOut(bytes), promise: nil) }
+                if isLast {
+                    self.session.contentSent()
+                } else if passage.inChunks {
+                    self.session.chunkSent()
+                }
+                let written = context.writeAndFlush(self.wrapOutboundOut(ByteBuffer()))
                 written.assumeIsolated().whenSuccess {
                     guard self.end == nil, let context = self.context else { return }
                     self.setDeadline()
-                    self.sendChunk(of: file, at: offset + chunk.readableBytes, stuffer, context)
+                    if !isLast { self.sendPortion(of: file, at: next, passage, context) }
                 }
             case .failure(let error):
                 // Half a message went out, and no dot may follow it: only the end of the connection takes it back.

@@ -2,7 +2,8 @@
 // message when a recipient is done. Pure: the scheduler performs what comes out of here.
 //
 // Bounded in messages and octets; what does not fit stays in the spool until there is room. Mail for one place waits
-// for that place only, so a slow or dead next hop holds up nobody else.
+// for that place only, and a place that takes more room than it makes use of gives it back (`evict`), so a slow or dead next
+// hop holds up nobody else.
 
 internal import DequeModule
 internal import MailSyntax
@@ -18,7 +19,6 @@ struct ActiveQueue: Sendable {
         var mailboxConcurrency = 2
         /// How long new mail waits for more of its kind: a batch for mailboxes costs two syncs, whatever its size.
         var gathering = TimeAmount.milliseconds(50)
-        var nextHopConcurrency = 20
         /// The agent has a limit of its own, by the manifest.
         var commandConcurrency = 100
         /// Messages that stay together: they share their syncs, do not wait for each other's locks on one directory, and come into
@@ -27,6 +27,30 @@ struct ActiveQueue: Sendable {
         var mailboxBatch = 256
         /// Messages over one connection before another takes over.
         var nextHopBatch = 50
+        /// When the first in the line for a place has waited so long, the place is slow, and its mail may be given back.
+        var patience = Duration.seconds(30)
+        /// How long what was given back stays in the spool, at first; doubled with each time.
+        var evictedFor = Duration.seconds(60)
+        var evictedForAtMost = Duration.seconds(900)
+        /// Dead places that are remembered at most.
+        var deadPlaces = 10_000
+    }
+
+    /// What a batch showed of its place.
+    enum Health: Sendable {
+        case unknown
+        case alive
+        /// The place could not be used: why.
+        case failing(Reply)
+    }
+
+    /// What is to be done now.
+    struct Start: Sendable {
+        var batches: [Batch] = []
+        /// For dead places: to be reported as deferred, untried.
+        var suspended: [(request: DeliveryRequest, place: DeliveryPlace, reason: Reply)] = []
+        /// When to ask again at the latest: a place is due then.
+        var next: Timestamp?
     }
 
     struct Batch: Sendable {
@@ -69,20 +93,21 @@ struct ActiveQueue: Sendable {
         var due: Timestamp?
     }
 
-    private struct Place {
-        var waiting = Deque<DeliveryRequest>()
-        var running = 0
-        var isReady = false
-    }
-
     private let limits: Limits
+    var destinations: DestinationLimits
     private var messages: [QueueID: Message] = [:]
-    private var places: [DeliveryPlace: Place] = [:]
+    private var places: [DeliveryPlace: Destination] = [:]
     private var ready = Deque<DeliveryPlace>()
+    /// Those that a rate delay holds back.
+    private var paced: Set<DeliveryPlace> = []
+    private var dead: [DeliveryPlace: (until: Timestamp, reason: Reply)] = [:]
     private var reservedMessages = 0
     private var octets = 0
 
-    init(limits: Limits = Limits()) { self.limits = limits }
+    init(limits: Limits = Limits(), destinations: DestinationLimits = DestinationLimits()) {
+        self.limits = limits
+        self.destinations = destinations
+    }
 
     var count: Int { messages.count }
     var waitingCount: Int { places.values.reduce(0) { $0 + $1.waiting.count } }
@@ -121,70 +146,163 @@ struct ActiveQueue: Sendable {
     }
 
     /// Takes up a message, with its recipients grouped by place. `reserved`: it was announced to `reserve`.
-    mutating func add(_ message: StoredMessage, octets size: Int, reserved: Bool, groups: [(DeliveryPlace, DeliveryRequest)], needsNotice: Bool) {
+    mutating func add(
+        _ message: StoredMessage, octets size: Int, reserved: Bool, groups: [(DeliveryPlace, DeliveryRequest)], needsNotice: Bool, now: Timestamp
+    ) {
         if reserved { reservedMessages -= 1 } else { octets += size }
         messages[message.id] = Message(
             attempts: message.attempts + 1, received: message.received, sender: message.sender, octets: size,
             unreported: groups.reduce(0) { $0 + $1.1.recipients.count }, needsNotice: needsNotice)
-        for (place, request) in groups {
-            places[place, default: Place()].waiting.append(request)
-            markReady(place)
-        }
+        for (place, request) in groups { wait(request, for: place, since: now) }
     }
 
-    /// All batches that may start now. `gathered`: also those that are not worth their syncs, for no more is waited for.
-    mutating func startBatches(gathered: Bool = true) -> [Batch] {
-        var batches: [Batch] = []
+    private mutating func wait(_ request: DeliveryRequest, for name: DeliveryPlace, since: Timestamp) {
+        places[name, default: Destination()].waiting.append(Destination.Waiting(request: request, since: since))
+        markReady(name)
+    }
+
+    /// All that may start now. `gathered`: also batches that are not worth their syncs, for no more is waited for.
+    mutating func start(now: Timestamp, gathered: Bool = true) -> Start {
+        var start = Start()
         var early: [DeliveryPlace] = []
+        for name in paced where places[name]?.notBefore ?? now <= now {
+            paced.remove(name)
+            if places[name]?.isIdle == true { places[name] = nil } else { markReady(name) }
+        }
         while let name = ready.popFirst() {
             guard var place = places[name] else { continue }
-            let (concurrency, least, largest) = bounds(of: name)
+            let (_, least, largest) = bounds(of: name, &place)
             if !gathered, place.waiting.count < min(least, largest) {
                 early.append(name)
                 continue
             }
             place.isReady = false
-            while place.running < concurrency, !place.waiting.isEmpty {
-                // Spread what waits over the free slots: the least that is worth a slot when little waits, full batches when
-                // much does.
-                let share = (place.waiting.count + concurrency - place.running - 1) / (concurrency - place.running)
-                let size = min(max(share, least), largest, place.waiting.count)
-                batches.append(Batch(place: name, requests: Array(place.waiting.prefix(size))))
-                place.waiting.removeFirst(size)
-                place.running += 1
+            if let reason = isDead(name, now: now) {
+                start.suspended += place.waiting.map { ($0.request, name, reason) }
+                place.waiting.removeAll()
+            } else if let notBefore = place.notBefore, notBefore > now {
+                paced.insert(name)
+            } else {
+                fill(&place, name, &start.batches)
             }
-            places[name] = place.running == 0 ? nil : place
+            if place.waiting.isEmpty { place.evictions = 0 }
+            places[name] = place.isIdle && !paced.contains(name) ? nil : place
         }
         ready += early
-        return batches
+        for name in paced {
+            guard let due = places[name]?.notBefore else { continue }
+            start.next = min(start.next ?? due, due)
+        }
+        return start
     }
 
     /// Some could start, and wait for more of their kind.
     var isGathering: Bool { !ready.isEmpty }
 
-    mutating func batchEnded(_ name: DeliveryPlace) {
-        guard var place = places[name] else { return }
-        place.running -= 1
-        if place.running == 0, place.waiting.isEmpty {
-            places[name] = nil
-        } else {
-            places[name] = place
-            markReady(name)
+    private func fill(_ place: inout Destination, _ name: DeliveryPlace, _ batches: inout [Batch]) {
+        let (concurrency, least, largest) = bounds(of: name, &place)
+        while place.running < concurrency, !place.waiting.isEmpty {
+            // Spread what waits over the free slots: the least that is worth a slot when little waits, full batches when
+            // much does.
+            let share = (place.waiting.count + concurrency - place.running - 1) / (concurrency - place.running)
+            let size = min(max(share, least), largest, place.waiting.count)
+            batches.append(Batch(place: name, requests: place.waiting.prefix(size).map(\.request)))
+            place.waiting.removeFirst(size)
+            place.begin()
         }
     }
 
+    /// `deadFor`: how long a place that turns out to be dead now is left alone.
+    mutating func batchEnded(_ name: DeliveryPlace, _ health: Health, now: Timestamp, deadFor: Duration) {
+        guard var place = places[name] else { return }
+        switch (name, health) {
+        case (.nextHop, .alive):
+            place.succeed(destinations, now: now)
+            dead[name] = nil
+        case (.nextHop, .failing(let reason)):
+            if place.fail(destinations, now: now), dead[name] == nil { bury(name, until: now + deadFor, reason, now: now) }
+        default: place.end()
+        }
+        places[name] = place
+        if place.notBefore ?? now > now { paced.insert(name) }
+        // With nothing left to do, what was learnt of it is forgotten.
+        if place.isIdle, !paced.contains(name) { places[name] = nil } else { markReady(name) }
+    }
+
+    private mutating func bury(_ name: DeliveryPlace, until: Timestamp, _ reason: Reply, now: Timestamp) {
+        if dead.count >= limits.deadPlaces {
+            dead = dead.filter { $0.value.until > now }
+            if dead.count >= limits.deadPlaces { dead = [:] }
+        }
+        dead[name] = (until, reason)
+    }
+
+    /// Why it is dead; nil: it is alive, as far as is known. When the pause is over, it is looked at afresh.
+    private mutating func isDead(_ name: DeliveryPlace, now: Timestamp) -> Reply? {
+        guard let death = dead[name] else { return nil }
+        if death.until > now { return death.reason }
+        dead[name] = nil
+        return nil
+    }
+
+    /// What is dead may be tried again: an administrator wants it so.
+    mutating func reviveAll() { dead = [:] }
+
     private mutating func markReady(_ name: DeliveryPlace) {
-        guard let place = places[name], !place.isReady, place.running < bounds(of: name).concurrency, !place.waiting.isEmpty else { return }
+        guard let place = places[name], !place.isReady, !place.waiting.isEmpty else { return }
         places[name]!.isReady = true
         ready.append(name)
     }
 
-    private func bounds(of place: DeliveryPlace) -> (concurrency: Int, least: Int, largest: Int) {
-        switch place {
+    private func bounds(of name: DeliveryPlace, _ place: inout Destination) -> (concurrency: Int, least: Int, largest: Int) {
+        switch name {
         case .mailboxes: (limits.mailboxConcurrency, limits.mailboxShare, limits.mailboxBatch)
         case .commands: (limits.commandConcurrency, 1, 1)
-        case .nextHop: (limits.nextHopConcurrency, 1, limits.nextHopBatch)
+        case .nextHop: (place.concurrency(destinations), 1, destinations.rateDelay > .zero ? 1 : limits.nextHopBatch)
         }
+    }
+
+    // MARK: Fairness
+
+    struct Eviction: Sendable {
+        var ids: [QueueID] = []
+        /// How long they stay in the spool.
+        var pause = Duration.zero
+        /// Nothing to give back now; look again then. Nil: as soon as a delivery has ended.
+        var lookAgain: Timestamp?
+    }
+
+    /// Where no room is left and one place has more than a quarter of it and is slow: its last comers, which are to go back to
+    /// the spool untried, so that the mail of others finds room. Messages that go to other places too stay.
+    mutating func evict(now: Timestamp) -> Eviction {
+        guard let (name, place) = places.max(by: { $0.value.waiting.count < $1.value.waiting.count }),
+            let first = place.waiting.first, case .nextHop = name
+        else { return Eviction() }
+        let mostMessages = limits.messages / 4
+        let mostOctets = limits.octets / 4
+        var octets = place.waiting.reduce(0) { $0 + (messages[$1.request.id]?.octets ?? 0) }
+        guard place.waiting.count > mostMessages || octets > mostOctets else { return Eviction() }
+        guard now - first.since >= limits.patience else { return Eviction(lookAgain: first.since + limits.patience) }
+        var eviction = Eviction()
+        var staying = place.waiting
+        var kept = Deque<Destination.Waiting>()
+        while staying.count + kept.count > mostMessages || octets > mostOctets, let last = staying.popLast() {
+            guard let message = messages[last.request.id], message.unreported == last.request.recipients.count, !message.needsNotice, message.due == nil
+            else {
+                kept.prepend(last)
+                continue
+            }
+            eviction.ids.append(last.request.id)
+            octets -= message.octets
+            remove(last.request.id)
+        }
+        guard !eviction.ids.isEmpty else { return eviction }
+        eviction.pause = limits.evictedFor
+        for _ in 0..<place.evictions where eviction.pause < limits.evictedForAtMost { eviction.pause *= 2 }
+        eviction.pause = min(eviction.pause, limits.evictedForAtMost)
+        places[name]!.waiting = staying + kept
+        places[name]!.evictions += 1
+        return eviction
     }
 
     /// Takes a report in; the caller sees to it that there is one for each recipient, and no second. Nil: the message is
@@ -265,10 +383,10 @@ struct ActiveQueue: Sendable {
         guard !ids.isEmpty else { return [] }
         var removed: [DeliveryRequest] = []
         for (name, place) in places {
-            let found = place.waiting.filter { ids.contains($0.id) }
+            let found = place.waiting.filter { ids.contains($0.request.id) }
             if found.isEmpty { continue }
-            removed += found
-            places[name]!.waiting.removeAll { ids.contains($0.id) }
+            removed += found.map(\.request)
+            places[name]!.waiting.removeAll { ids.contains($0.request.id) }
         }
         return removed
     }
@@ -278,33 +396,33 @@ struct ActiveQueue: Sendable {
     }
 
     /// Sorts what waits anew, by the places where its recipients are delivered now. What is under way goes on.
-    mutating func sortAgain(by place: (RecipientTarget) -> DeliveryPlace) {
-        var moved: [(DeliveryPlace, DeliveryRequest)] = []
+    mutating func sortAgain(by place: PlaceOf) {
+        var moved: [(DeliveryPlace, Destination.Waiting)] = []
         for (name, contents) in places where !contents.waiting.isEmpty {
-            var staying = Deque<DeliveryRequest>()
-            for request in contents.waiting {
-                let groups = grouped(request.recipients, by: place)
+            var staying = Deque<Destination.Waiting>()
+            for waiting in contents.waiting {
+                let groups = grouped(waiting.request.recipients, from: waiting.request.sender, by: place)
                 if groups.count == 1, groups[0].0 == name {
-                    staying.append(request)
+                    staying.append(waiting)
                 } else {
-                    moved += groups.map { ($0.0, request.only($0.1)) }
+                    moved += groups.map { ($0.0, Destination.Waiting(request: waiting.request.only($0.1), since: waiting.since)) }
                 }
             }
             guard staying.count < contents.waiting.count else { continue }
             if staying.isEmpty, contents.running == 0 { places[name] = nil } else { places[name]!.waiting = staying }
         }
-        for (name, request) in moved.sorted(by: { $0.1.id < $1.1.id }) {
-            places[name, default: Place()].waiting.append(request)
-            markReady(name)
-        }
+        for (name, waiting) in moved.sorted(by: { $0.1.request.id < $1.1.request.id }) { wait(waiting.request, for: name, since: waiting.since) }
     }
 }
 
+/// Where mail to the recipient from that sender is delivered; a nil sender is the null sender.
+typealias PlaceOf = (_ recipient: RecipientTarget, _ sender: Address?) -> DeliveryPlace
+
 /// Recipients by the place where each is delivered, in their order.
-func grouped(_ recipients: [QueuedRecipient], by place: (RecipientTarget) -> DeliveryPlace) -> [(DeliveryPlace, [QueuedRecipient])] {
+func grouped(_ recipients: [QueuedRecipient], from sender: Address?, by place: PlaceOf) -> [(DeliveryPlace, [QueuedRecipient])] {
     var groups: [(DeliveryPlace, [QueuedRecipient])] = []
     for recipient in recipients {
-        let name = place(recipient.target)
+        let name = place(recipient.target, sender)
         if let index = groups.firstIndex(where: { $0.0 == name }) {
             groups[index].1.append(recipient)
         } else {

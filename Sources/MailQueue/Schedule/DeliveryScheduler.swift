@@ -17,20 +17,24 @@ package final class DeliveryScheduler: Sendable {
         package var origin: Domain
         package var schedule: RetrySchedule
         package var reports: ReportPolicy
+        /// How much of the queue's attention one place gets.
+        package var destinations: DestinationLimits
         /// Which place a recipient is delivered at.
-        package var place: @Sendable (RecipientTarget) -> DeliveryPlace
+        package var place: @Sendable (_ recipient: RecipientTarget, _ sender: Address?) -> DeliveryPlace
         /// Where a report to that sender goes: empty if the address is one of ours that nobody has.
         package var route: @Sendable (Address) -> [RecipientTarget]
 
         package init(
             hostname: Domain, origin: Domain, schedule: RetrySchedule, reports: ReportPolicy = ReportPolicy(),
-            place: @escaping @Sendable (RecipientTarget) -> DeliveryPlace,
+            destinations: DestinationLimits = DestinationLimits(),
+            place: @escaping @Sendable (_ recipient: RecipientTarget, _ sender: Address?) -> DeliveryPlace,
             route: @escaping @Sendable (Address) -> [RecipientTarget]
         ) {
             self.hostname = hostname
             self.origin = origin
             self.schedule = schedule
             self.reports = reports
+            self.destinations = destinations
             self.place = place
             self.route = route
         }
@@ -40,6 +44,8 @@ package final class DeliveryScheduler: Sendable {
         var active: ActiveQueue
         var configuration: Configuration
         var isDispatching = false
+        /// When `dispatch` is called although nothing happens: a place waits out its rate delay.
+        var nextDispatch: Timestamp?
         var isLoading = false
         var isStopped = false
         /// When the earliest message that waits in the spool is due, as far as is known.
@@ -56,6 +62,8 @@ package final class DeliveryScheduler: Sendable {
         /// To be requeued or given up when the attempt that is under way is over.
         var afterwards: [QueueID: QueueVerb] = [:]
         var isRetrying = false
+        /// A timer looks whether a slow place is to make room.
+        var isWaitingForRoom = false
         var retryDelay = DeliveryScheduler.shortestRecordDelay
     }
 
@@ -75,17 +83,17 @@ package final class DeliveryScheduler: Sendable {
     private static let shortestRecordDelay = TimeAmount.seconds(1)
     private static let longestRecordDelay = TimeAmount.seconds(60)
     /// Smaller steps of the clock are those of NTP.
-    private static let clockTolerance = Duration.seconds(60)
-    private static let loadRetryDelay = Duration.seconds(10)
+    static let clockTolerance = Duration.seconds(60)
+    static let loadRetryDelay = Duration.seconds(10)
     /// How long a message that cannot be read is left alone before it is looked at, and complained about, again.
-    private static let damagedDelay = Duration.seconds(3600)
+    static let damagedDelay = Duration.seconds(3600)
 
     package let spool: Spool
     private let mailboxAgent: any DeliveryAgent
     private let nextHopAgent: any DeliveryAgent
     private let commandAgent: any DeliveryAgent
     let log: EventLog
-    private let loop: any EventLoop
+    let loop: any EventLoop
     let now: @Sendable () -> Timestamp
     /// A number from 0 up to 1.
     private let chance: @Sendable () -> Double
@@ -114,7 +122,7 @@ package final class DeliveryScheduler: Sendable {
         self.now = now
         self.chance = chance
         gathering = limits.gathering
-        state = NIOLockedValueBox(State(active: ActiveQueue(limits: limits), configuration: configuration))
+        state = NIOLockedValueBox(State(active: ActiveQueue(limits: limits, destinations: configuration.destinations), configuration: configuration))
     }
 
     var configuration: Configuration { state.withLockedValue { $0.configuration } }
@@ -124,6 +132,7 @@ package final class DeliveryScheduler: Sendable {
     package func apply(_ configuration: Configuration) {
         state.withLockedValue { state in
             state.configuration = configuration
+            state.active.destinations = configuration.destinations
             state.active.sortAgain(by: configuration.place)
         }
         dispatchSoon()
@@ -148,7 +157,7 @@ package final class DeliveryScheduler: Sendable {
     }
 
     /// Mail that waits would wait for the old time to come again.
-    private func mendTimes(_ now: Timestamp, setBackBy step: Duration) {
+    func mendTimes(_ now: Timestamp, setBackBy step: Duration) {
         log.record(.clockSetBack, by: .queue) { $0.delay = step }
         let schedule = configuration.schedule
         let latest = now + schedule.longestDelay
@@ -205,17 +214,18 @@ package final class DeliveryScheduler: Sendable {
     // MARK: From the spool to the agents
 
     /// Groups the pending recipients of a message by place, and lets them start.
-    private func activate(_ message: StoredMessage, content: MessageContent, reserved: Bool) {
+    func activate(_ message: StoredMessage, content: MessageContent, reserved: Bool) {
         let pending = message.recipients.filter { $0.state == .pending }.map(\.recipient)
         // A recipient that is done but not reported: the last process ended between the two.
         let needsNotice = message.recipients.contains { $0.state != .pending }
+        let now = now()
         let conclusion = state.withLockedValue { state in
             // Under one lock with the queue that it goes into: another configuration comes either before or after both.
-            let groups = grouped(pending, by: state.configuration.place).flatMap { place, recipients in
+            let groups = grouped(pending, from: message.sender, by: state.configuration.place).flatMap { place, recipients in
                 // With VERP each recipient has a sender of its own, and so needs a transaction of its own.
                 (message.verp == nil ? [recipients] : recipients.map { [$0] }).map { (place, DeliveryRequest(message, recipients: $0, content: content)) }
             }
-            state.active.add(message, octets: content.octetsInMemory, reserved: reserved, groups: groups, needsNotice: needsNotice)
+            state.active.add(message, octets: content.octetsInMemory, reserved: reserved, groups: groups, needsNotice: needsNotice, now: now)
             return state.active.concludeIfDone(message.id)
         }
         if let conclusion { record(message.id, Outcome(conclusion: conclusion)) }
@@ -233,18 +243,35 @@ package final class DeliveryScheduler: Sendable {
     }
 
     private func dispatch(gathered: Bool) {
+        let now = now()
+        var suspended: [(request: DeliveryRequest, place: DeliveryPlace, reason: Reply)] = []
         let mustGather = state.withLockedValue { state in
             if gathered { state.isDispatching = false }
             guard !state.isStopped else { return false }
+            let start = state.active.start(now: now, gathered: gathered)
+            suspended = start.suspended
             // Under one lock with the question: whoever stops sees all the tasks that there will be.
-            for batch in state.active.startBatches(gathered: gathered) {
+            for batch in start.batches {
                 state.lastTask += 1
                 let number = state.lastTask
                 state.tasks[number] = Task { await self.run(batch, task: number) }
             }
+            if let next = start.next, state.nextDispatch.map({ $0 > next || $0 <= now }) ?? true {
+                state.nextDispatch = next
+                loop.scheduleTask(in: .microseconds(max(1000, (next - now).inMicroseconds))) { self.dispatch(gathered: true) }
+            }
             return state.active.isGathering
         }
         if mustGather { dispatchSoon() }
+        for (request, place, reason) in suspended { suspend(request, place, reason, now: now) }
+    }
+
+    /// Reports what was not tried because its place is dead.
+    private func suspend(_ request: DeliveryRequest, _ place: DeliveryPlace, _ reason: Reply, now: Timestamp) {
+        let reply = Reply(reason.code, reason.enhanced, "delivery temporarily suspended: \(reason.lines.joined(separator: " "))")
+        for recipient in request.recipients {
+            take(DeliveryReport(id: request.id, recipient: recipient, outcome: .deferred(reply), relay: "none"), place: place, started: now)
+        }
     }
 
     private func run(_ batch: ActiveQueue.Batch, task number: Int) async {
@@ -262,8 +289,10 @@ package final class DeliveryScheduler: Sendable {
             case .nextHop: nextHopAgent
             }
         let started = now()
+        let health = NIOLockedValueBox(ActiveQueue.Health.unknown)
         await agent.deliver(batch.requests, to: batch.place) { report in
             guard owed.withLockedValue({ $0.remove(Name(id: report.id, recipient: report.recipient.number)) }) != nil else { return }
+            health.withLockedValue { $0.learn(from: report) }
             self.take(report, place: batch.place, started: started)
         }
         let left = owed.withLockedValue { owed in
@@ -279,78 +308,12 @@ package final class DeliveryScheduler: Sendable {
             }
         }
         state.withLockedValue { state in
-            state.active.batchEnded(batch.place)
+            state.active.batchEnded(
+                batch.place, health.withLockedValue { $0 }, now: now(), deadFor: state.configuration.schedule.minimum)
             state.tasks[number] = nil
         }
         dispatch(gathered: false)
         loadIfDue()
-    }
-
-    /// Remembers that something in the spool is due at `due`.
-    func noteDue(_ due: Timestamp) {
-        state.withLockedValue { $0.nextDue = min($0.nextDue ?? due, due) }
-        loadIfDue()
-    }
-
-    /// Loads what is due if there is room; else sets the timer for when it will be.
-    func loadIfDue() {
-        let now = now()
-        let last = state.withLockedValue { state in
-            defer { state.lastSeen = now }
-            return state.lastSeen ?? now
-        }
-        if now + DeliveryScheduler.clockTolerance < last { mendTimes(now, setBackBy: last - now) }
-        let room: (messages: Int, octets: Int)? = state.withLockedValue { state in
-            guard !state.isStopped, !state.isLoading, let due = state.nextDue else { return nil }
-            if due > now {
-                // Asked whenever a batch ends: the timer is not touched where it is right already.
-                guard state.timerDue != due else { return nil }
-                state.timer?.cancel()
-                state.timerDue = due
-                // An hour at most: the clock may be set while it runs.
-                state.timer = loop.scheduleTask(in: .microseconds(min((due - now).inMicroseconds, 3_600_000_000))) {
-                    self.state.withLockedValue { $0.timerDue = nil }
-                    self.loadIfDue()
-                }
-                return nil
-            }
-            let room = state.active.room
-            guard room.messages > 0 else { return nil }  // asked again when a batch ends
-            state.isLoading = true
-            state.active.reserve(room)
-            return room
-        }
-        if let room { load(room, now: now) }
-    }
-
-    private func load(_ room: (messages: Int, octets: Int), now: Timestamp) {
-        spool.perform { store in
-            let due = try store.takeDue(
-                now: now, limit: room.messages, octets: room.octets, lookAgain: now + DeliveryScheduler.damagedDelay)
-            return (due, try store.nextDue())
-        } completion: { [self] result in
-            switch result {
-            case .success(let (due, nextDue)):
-                state.withLockedValue { $0.nextDue = nextDue }
-                for (message, content) in due.messages { activate(message, content: content, reserved: false) }
-                if !due.expired.isEmpty { Task { [expired = due.expired] in try? await change(.expire, expired) } }
-                for id in due.damaged {
-                    log.record(.queueFailed, by: .queue) {
-                        $0.queueID = id.description
-                        $0.reason = "the message's rows cannot be read; it is kept and not delivered"
-                    }
-                }
-            case .failure(let failure):
-                log.record(.queueFailed, by: .queue) { $0.reason = failure.reason }
-                // Ask again in a while: the mail is safe where it is.
-                state.withLockedValue { $0.nextDue = now + DeliveryScheduler.loadRetryDelay }
-            }
-            state.withLockedValue { state in
-                state.active.cancelReservation(room)  // after what was loaded took its place
-                state.isLoading = false
-            }
-            loadIfDue()
-        }
     }
 
     // MARK: From the agents to the spool
@@ -477,6 +440,18 @@ package final class DeliveryScheduler: Sendable {
             fields.attempt = now - started
             if settlement.hasExpired { fields.from = settlement.sender?.description ?? "" }
             fields.explanation = { [relay = report.relay, answers = report.answers] in reply.explanation(relay: relay, answers: answers) }
+        }
+    }
+}
+
+extension ActiveQueue.Health {
+    /// One answer shows that the place lives; trouble counts where there was nothing else.
+    fileprivate mutating func learn(from report: DeliveryReport) {
+        switch (self, report.outcome) {
+        case (.alive, _): break
+        case (_, .deferred(let reply)) where report.blamesPlace: self = .failing(reply)
+        case (_, .deferred) where report.answers == nil: break
+        default: self = .alive
         }
     }
 }

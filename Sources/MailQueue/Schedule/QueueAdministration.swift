@@ -129,6 +129,7 @@ extension DeliveryScheduler {
 
     private func flushAll() async throws(SpoolFailure) -> Int {
         let now = now()
+        state.withLockedValue { $0.active.reviveAll() }
         var count = 0
         var page = 0
         repeat {
@@ -141,6 +142,7 @@ extension DeliveryScheduler {
 
     private func flush(_ ids: [QueueID]) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
         let now = now()
+        state.withLockedValue { $0.active.reviveAll() }  // as postqueue(1) does
         let changes = try await spool.perform { store in
             try ids.map { id -> (id: QueueID, change: QueueChange) in
                 (id, try store.contains(id) ? try store.makeDue(id, now: now) ? .changed : .unchanged : .missing)

@@ -199,6 +199,11 @@ final class SpoolStore {
         try prepared("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE id=?").bind(id.rawValue).run()
     }
 
+    /// The same, to be looked at no earlier than `due`.
+    func giveBack(_ id: QueueID, due: Timestamp) throws(DatabaseError) {
+        try database.prepare("UPDATE message SET due=?, lease_owner=NULL, lease_until=0 WHERE id=?").bind(due.microseconds).bind(id.rawValue).run()
+    }
+
     /// Whatever an earlier process of this node was working on, it works on no longer.
     func returnLeases() throws(DatabaseError) {
         try database.execute("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE lease_until<>0")

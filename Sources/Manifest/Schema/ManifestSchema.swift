@@ -45,6 +45,7 @@ enum ManifestSchema {
     static let listen = Key(
         "listen", ListenKeys.syntax, default: "{}", example: "{smtp: [\"0.0.0.0:25\"]}", postfix: "inet_interfaces",
         "The addresses that each service listens at; an empty list turns it off.")
+    static let delivery = Key("delivery", DeliveryKeys.syntax, default: "{}", example: "{concurrency: 10}", "How other servers are treated that mail goes to.")
     static let queue = Key("queue", QueueKeys.syntax, default: "{}", example: "{lifetime: 3d}", "Mail on its way.")
     static let reports = Key(
         "reports", ReportKeys.syntax, default: "{}", example: "{delay_warning: 4h}",
@@ -58,8 +59,8 @@ enum ManifestSchema {
         "What must be true of this file; `check` tries it out, and `serve` does not start where it is not so.")
 
     static let root = Syntax<MailSystem>.section([
-        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, directories, submission, relayhost, dns, tls, rewriting, limits,
-        mailboxes, localDelivery, listen, smtpd, queue, reports, logging, tests,
+        apiVersion, hostname, origin, domains, users, aliases, addressExtension, networks, directories, submission, relayhost, RouteKeys.routes,
+        RouteKeys.senderRoutes, dns, tls, rewriting, limits, mailboxes, localDelivery, listen, smtpd, queue, delivery, reports, logging, tests,
     ]) { section, findings in
         _ = section.optional(apiVersion, &findings)
         // A stand-in where the name is missing or wrong: the finding forbids that anyone sees it.
@@ -67,11 +68,14 @@ enum ManifestSchema {
         let users = section.optional(users, &findings)
         let aliases = section.optional(aliases, &findings)
         findings.knowsAllNames = (users != nil || section.position(of: Self.users) == nil) && (aliases != nil || section.position(of: Self.aliases) == nil)
+        let domains = section.value(domains, &findings).value
+        let routes = section.value(RouteKeys.routes, &findings).value
+        RouteKeys.refuseOwnDomains(routes, domains, &findings)
         return MailSystem(
             file: findings.file,
             hostname: hostname,
             origin: section.optional(origin, &findings) ?? Located(hostname.value),
-            domains: section.value(domains, &findings).value,
+            domains: domains,
             users: users?.value ?? [],
             aliases: aliases?.value ?? [],
             addressExtension: addressExtension(section, &findings),
@@ -80,6 +84,8 @@ enum ManifestSchema {
             submission: section.value(submission, &findings).value,
             relayhost: section.optional(relayhost, &findings),
             dns: section.value(dns, &findings).value,
+            routes: routes,
+            senderRoutes: section.value(RouteKeys.senderRoutes, &findings).value,
             tls: section.value(tls, &findings).value,
             rewriting: section.value(rewriting, &findings).value,
             limits: section.value(limits, &findings).value,
@@ -88,6 +94,7 @@ enum ManifestSchema {
             listen: section.value(listen, &findings).value,
             queue: section.value(queue, &findings).value,
             reports: section.value(reports, &findings).value,
+            delivery: section.value(delivery, &findings).value,
             logging: section.value(logging, &findings).value,
             smtpd: section.value(smtpd, &findings).value,
             tests: section.value(tests, &findings).value)
@@ -200,8 +207,13 @@ enum MailboxKeys {
     static let directory = Key(
         "directory", .path, default: "/var/mail", example: "/var/mail", postfix: "mail_spool_directory", "Where the mailboxes lie, each named after its user.")
 
-    static let syntax = Syntax<MailSystem.Mailboxes>.section([format, directory]) { section, findings in
-        MailSystem.Mailboxes(format: section.value(format, &findings), directory: section.value(directory, &findings))
+    static let via = Key(
+        "via", .lmtpHop, defaultNote: "none: they are here", example: "lmtp:unix:/run/dovecot/lmtp", postfix: "mailbox_transport, virtual_transport",
+        "The LMTP server that keeps the mailboxes, such as Dovecot: `lmtp:unix:/path` or `lmtp:[host]:port`.")
+
+    static let syntax = Syntax<MailSystem.Mailboxes>.section([format, directory, via]) { section, findings in
+        MailSystem.Mailboxes(
+            format: section.value(format, &findings), directory: section.value(directory, &findings), via: section.optional(via, &findings))
     }
 }
 

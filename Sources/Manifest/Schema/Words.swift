@@ -191,7 +191,7 @@ extension Syntax where Value == Endpoint {
 extension Syntax where Value == NextHop {
     static var nextHop: Syntax { .word(
         Word(
-            name: "next hop", noun: "a host", forms: "\"[host]:port\" for this very host, or domain:port for the hosts of its MX records",
+            name: "next hop", noun: "a host", forms: "\"[host]:port\" for this very host, domain:port for the hosts of its MX records, lmtp:[host]:port or lmtp:unix:/path",
             json: [("type", .string("string"))]), isText: true
     ) { text throws(Flaw) in
         guard let hop = NextHop(text) else {
@@ -202,6 +202,18 @@ extension Syntax where Value == NextHop {
         }
         return hop
     } }
+}
+
+extension Syntax where Value == NextHop {
+    static var lmtpHop: Syntax {
+        nextHop.then { hop, node, findings in
+            guard hop.dialect == .lmtp else {
+                findings.error(.invalidValue, "\(hop) is no LMTP server", at: node.span, hint: "write lmtp: before it, or lmtp:unix:/path")
+                return nil
+            }
+            return hop
+        }
+    }
 }
 
 func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }

@@ -49,6 +49,10 @@ package enum ManifestWriter {
         if directories != defaults.directories.value.map(\.value) { page.section("directories", .list(directories.map(directory))) }
         page.section("submission", submission(system.submission, defaults.submission))
         if let relayhost = system.relayhost?.value { page.section("relayhost", self.relayhost(relayhost)) }
+        page.section("routes", routes(system.routes) { $0.description })
+        page.section("sender_routes", routes(system.senderRoutes) { pattern in
+            if case .domain(let domain) = pattern { "@\(domain)" } else { pattern.description }
+        })
         page.section("dns", .mapping([
             ("resolvers", unless(system.dns.resolvers.value, defaults.dns.resolvers.value) { .list($0.map { .text($0.description) }) }),
             ("dnssec", unless(system.dns.validation.value, defaults.dns.validation.value) { .text($0.rawValue) }),
@@ -61,6 +65,7 @@ package enum ManifestWriter {
         page.section("mailboxes", .mapping([
             ("format", unless(mailboxes.format.value, noMailboxes.format.value) { .text($0.rawValue) }),
             ("directory", unless(mailboxes.directory.value, noMailboxes.directory.value) { .text($0) }),
+            ("via", mailboxes.via.map { .text(hop($0.value)) }),
         ]))
         page.section("local_delivery", localDelivery(system.localDelivery, defaults.localDelivery))
         let (listen, noListen) = (system.listen, defaults.listen)
@@ -75,6 +80,7 @@ package enum ManifestWriter {
         ]))
         page.section("smtpd", smtpd(system.smtpd, defaults.smtpd))
         page.section("queue", queue(system.queue, defaults.queue))
+        page.section("delivery", delivery(system.delivery, defaults.delivery))
         page.section("reports", reports(system.reports, defaults.reports))
         let (logging, noLogging) = (system.logging, defaults.logging)
         page.section("logging", .mapping([
@@ -230,6 +236,30 @@ package enum ManifestWriter {
         ])
     }
 
+    private static func routes(_ routes: [MailSystem.MailRoute], _ name: (MailSystem.RoutePattern) -> String) -> YAMLItem {
+        .mapping(routes.map { route in (name(route.pattern.value), route.hop.value.map { .text(hop($0)) } ?? .plain("mx")) })
+    }
+
+    private static func delivery(_ delivery: MailSystem.Delivery, _ fallback: MailSystem.Delivery) -> YAMLItem {
+        func time(_ value: Duration) -> YAMLItem { .plain(duration(value)) }
+        func number(_ value: Int) -> YAMLItem { .plain(String(value)) }
+        let (times, usual) = (delivery.timeouts, fallback.timeouts)
+        let timeouts: [(String, YAMLItem?)] = [
+            ("connect", unless(times.connect.value, usual.connect.value, time)), ("helo", unless(times.hello.value, usual.hello.value, time)),
+            ("mail", unless(times.mail.value, usual.mail.value, time)), ("rcpt", unless(times.recipient.value, usual.recipient.value, time)),
+            ("data_init", unless(times.data.value, usual.data.value, time)), ("data_xfer", unless(times.block.value, usual.block.value, time)),
+            ("data_done", unless(times.endOfData.value, usual.endOfData.value, time)),
+        ]
+        return .mapping([
+            ("concurrency", unless(delivery.concurrency.value, fallback.concurrency.value, number)),
+            ("initial_concurrency", unless(delivery.initialConcurrency.value, fallback.initialConcurrency.value, number)),
+            ("rate_delay", delivery.rateDelay.map { time($0.value) }),
+            ("recipients_per_message", unless(delivery.recipientsPerMessage.value, fallback.recipientsPerMessage.value, number)),
+            ("fallback_relay", delivery.fallbackRelays.isEmpty ? nil : .list(delivery.fallbackRelays.map { .text(hop($0.value)) })),
+            ("timeouts", timeouts.allSatisfy { $0.1 == nil } ? nil : .mapping(timeouts)),
+        ])
+    }
+
     // MARK: Values
 
     static func unless<Value: Equatable>(_ value: Value, _ fallback: Value, _ item: (Value) -> YAMLItem) -> YAMLItem? {
@@ -249,7 +279,8 @@ package enum ManifestWriter {
     /// Without the port that everybody expects.
     private static func hop(_ hop: NextHop) -> String {
         let text = hop.description
-        return hop.port == NextHop.smtpPort ? String(text.dropLast(3)) : text
+        let usual = hop.dialect == .lmtp ? NextHop.lmtpPort : NextHop.smtpPort
+        return hop.port == usual ? String(text.dropLast(3)) : text
     }
 
     /// In the largest unit that divides it, binary before decimal; a number of octets that no unit makes shorter stays one.

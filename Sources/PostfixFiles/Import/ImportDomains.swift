@@ -203,7 +203,7 @@ extension Importer {
         var hops: [String: Located<NextHop>] = [:]
         let (table, _) = table(list("transport_maps"), of: "transport_maps")
         for entry in table.entries { importTransport(entry, &hops) }
-        note("transport_maps", .translated, "domains.NAME.via, for the domains of kind relay")
+        note("transport_maps", .translated, "domains.NAME.via, for the domains of kind relay; routes, for the outside")
         guard isSet("relay_transport") else { return hops }
         let all = value("relay_transport")
         switch transport(all) {
@@ -231,8 +231,16 @@ extension Importer {
             locallyDelivered.insert(address.localKey)
             return
         }
-        guard !key.contains("@"), !key.hasPrefix("."), let kind = classes[key] else {
-            return note(entry.place, entry.key, .unsupported, "mail to it went by \(entry.value): a manifest routes relay domains and, by relayhost, all the rest")
+        let domain = key.contains("@") ? key[key.index(after: key.lastIndex(of: "@")!)...] : key.hasPrefix(".") ? "" : key[...]
+        guard let kind = classes[String(domain)] else {
+            guard case .mail(let hop) = transport else {
+                if case .other(let why) = transport { note(entry.place, entry.key, .unsupported, "\(entry.value): \(why)") }
+                return
+            }
+            return importRoute(entry, hop)
+        }
+        guard !key.contains("@") else {
+            return note(entry.place, entry.key, .unsupported, "mail to it went by \(entry.value): a manifest routes a domain of its own as a whole")
         }
         switch (kind, transport) {
         case (.relay, .mail(let hop)): if let hop, hops[key] == nil { hops[key] = located(hop, entry.place) }
@@ -255,7 +263,7 @@ extension Importer {
         case "", "smtp", "relay":
             guard !hop.isEmpty else { return .mail(nil) }
             return nextHop(hop).map { .mail($0) } ?? .other("the next hop is not one that a manifest can name; write it as [host]:port")
-        case "lmtp": return .other("delivery by LMTP to another server; mail is delivered to Maildir or mbox here")
+        case "lmtp": return lmtpHop(hop).map { .mail($0) } ?? .other("the LMTP server is not one that a manifest can name; write it as lmtp:[host]:port")
         case "local", "virtual": return .other("delivery on this server; make it a local or a virtual domain")
         case "error", "discard", "retry": return .other("a way to refuse or drop mail; leave the address out, so that it is refused")
         default: return .other("a delivery program of master.cf; there is no such thing in a manifest")
@@ -265,7 +273,7 @@ extension Importer {
     /// With a service's name for the port, which `NextHop` does not know.
     func nextHop(_ text: String) -> NextHop? {
         var text = text
-        if let colon = text.lastIndex(of: ":"), !text.hasSuffix("]"), let port = Importer.ports[lowercasedASCII(String(text[text.index(after: colon)...]))] {
+        if let colon = text.lastIndex(of: ":"), !text.hasSuffix("]"), !text.hasPrefix("lmtp:unix:"), let port = Importer.ports[lowercasedASCII(String(text[text.index(after: colon)...]))] {
             text = "\(text[..<colon]):\(port)"
         }
         guard MailSystem.flaw(in: text, as: .nextHop) == nil else { return nil }

@@ -7,6 +7,7 @@ extension Importer {
     // MARK: Mailboxes
 
     mutating func importMailboxes() {
+        importMailboxServer()
         if !mailboxes.isEmpty { importVirtualBase() }
         guard !localDomains.isEmpty || mailboxes.isEmpty else { return }
         let spool = value("mail_spool_directory")
@@ -42,7 +43,7 @@ extension Importer {
         let base = value("virtual_mailbox_base")
         if !base.isEmpty { setDirectory(base, "virtual_mailbox_base") }
         note("virtual_mailbox_base", .translated, "mailboxes.directory: \(system.mailboxes.directory.value)")
-        for mailbox in mailboxes where mailbox.path != mailbox.user {
+        for mailbox in mailboxes where mailbox.path != mailbox.user && system.mailboxes.via == nil {
             note(mailbox.place, "\(mailbox.address)", .changed, "its mailbox is \(mailbox.path) and is to be \(mailbox.user): move it in \(system.mailboxes.directory.value)")
         }
     }

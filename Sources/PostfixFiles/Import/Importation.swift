@@ -156,6 +156,7 @@ struct Importer {
         importServerRules()
         importQueue()
         importReports()
+        importDelivery()
         importServices()
         repair()
         importRewriting()

@@ -55,7 +55,7 @@ extension ParameterVerdict {
         +smtp_tls_note_starttls_offer lmtp_tls_note_starttls_offer smtp_tls_connection_reuse lmtp_tls_connection_reuse *_tls_block_early_mail_reply tls_dane_digests tls_legacy_public_key_fingerprints tls_wildcard_matches_multiple_labels: a detail of TLS
         +smtp_tls_*_verifydepth smtpd_tls_ccert_verifydepth lmtp_tls_*_verifydepth: a detail of certificates that are not judged
         +smtp_sasl_security_options smtp_sasl_tls_* smtp_sasl_mechanism_filter smtp_sasl_path smtp_sasl_type smtp_sasl_auth_* smtp_sender_dependent_authentication send_cyrus_sasl_authzid: how the login at the relayhost is made
-        +lmtp_sasl_*: logins at LMTP servers, to which nothing is delivered
+        +lmtp_sasl_*: logins at LMTP servers, which trust their network
         +smtpd_sasl_path smtpd_sasl_type smtpd_sasl_service smtpd_sasl_local_domain smtpd_sasl_response_limit cyrus_sasl_config_path broken_sasl_auth_clients: users log in with the passwords of the manifest
         +smtpd_sasl_security_options smtpd_sasl_tls_security_options smtpd_sasl_mechanism_filter smtpd_sasl_authenticated_header: users log in with the passwords of the manifest
         +virtual_uid_maps virtual_gid_maps virtual_minimum_uid virtual_mailbox_lock mailbox_delivery_lock deliver_lock_* strict_mailbox_ownership allow_min_user require_home_directory: mailboxes belong to the user that Valija runs as
@@ -92,7 +92,7 @@ extension ParameterVerdict {
         -luser_relay: mail for unknown local names went there, and now it is refused: name the addresses as aliases, or make the domain virtual with "*"
         -fallback_transport fallback_transport_maps: mail for unknown local names went to another server, and now it is refused: make the domain one of kind relay
         -mailbox_command mailbox_command_maps: a program such as procmail put mail into mailboxes: Valija does so itself, without filters
-        -mailbox_transport mailbox_transport_maps virtual_transport: another program put mail into mailboxes: Valija does so itself, into mailboxes.directory
+        -mailbox_transport mailbox_transport_maps virtual_transport: another program put mail into mailboxes: Valija does so itself, into mailboxes.directory, or by LMTP, at mailboxes.via
         -home_mailbox: mailboxes lay in home directories: move them to mailboxes.directory
         -forward_path: users' own .forward files: write their targets under users.NAME.forward
         -recipient_delimiter: it cannot begin an extension here
@@ -112,8 +112,8 @@ extension ParameterVerdict {
         -disable_dns_lookups smtp_dns_support_level lmtp_dns_support_level: names were not looked up in the DNS: name a relayhost as [host], whose address is looked up alone
         -proxy_interfaces: this server is behind a router whose address main.cf names: see that no MX record of another domain leads here, or mail could loop
         -smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce lmtp_bind_address*: mail went out from a certain address: let the network choose it (a container's address, policy routing)
-        -smtp_fallback_relay lmtp_fallback_relay best_mx_transport: mail that could not be delivered went to another server: it stays in the queue and is tried again
-        -sender_dependent_relayhost_maps sender_dependent_default_transport_maps: mail went out by different servers for different senders: there is one relayhost
+        -lmtp_fallback_relay best_mx_transport: mail that could not be delivered went to another server: it stays in the queue and is tried again
+        -sender_dependent_default_transport_maps: mail went out by different services for different senders: name the servers under sender_routes
         -defer_transports master_service_disable: part of the service was held up or turned off: hold messages with `valija queue hold`
         -confirm_delay_cleared: senders were told that late mail was delivered: a sender may ask for that with NOTIFY=SUCCESS
         -error_notice_recipient: the postmaster was told of troubles: read the log
@@ -130,9 +130,9 @@ extension ParameterVerdict {
         -smtpd_tls_security_level smtpd_use_tls smtpd_enforce_tls smtp_tls_security_level smtp_use_tls smtp_enforce_tls: the level of encryption: see tls.level
         -smtpd_tls_chain_files smtpd_tls_*cert_file smtpd_tls_*key_file: a certificate: see tls.certificate
         -smtp_tls_*cert_file smtp_tls_*key_file smtp_tls_chain_files smtp_tls_per_site smtp_tls_enforce_peername smtp_tls_*_cert_match smtp_tls_servername smtp_tls_trust_anchor_file smtp_tls_dane_* smtp_tls_force_* smtp_tls_wrappermode: how other servers are judged when mail goes out: only the level is left
-        -lmtp_*: delivery by LMTP: mail is delivered to Maildir or mbox here
+        -lmtp_*: how Postfix speaks LMTP: mailboxes.via and routes name the servers
         -multi_instance_directories: other instances of Postfix: import each directory by itself, and run a server for each
         -smtpd_upstream_proxy_protocol: a proxy before Postfix named the client: see listen.proxy_protocol
-        -mynetworks_style inet_interfaces relayhost relay_transport transport_maps alias_maps myhostname myorigin mydestination: it could not be said in the manifest
+        -mynetworks_style inet_interfaces relayhost relay_transport transport_maps sender_dependent_relayhost_maps smtp_fallback_relay alias_maps myhostname myorigin mydestination: it could not be said in the manifest
         """
 }

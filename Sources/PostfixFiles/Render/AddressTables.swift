@@ -24,7 +24,7 @@ extension RenderPlan {
     /// In the order of `Table.Name`.
     mutating func tables(_ secrets: SecretReader) -> [Table] {
         let entries = localEntries()
-        var tables = [aliases(entries), virtual(entries), transport(entries), relayRecipients(), localRecipients(), mailboxTransport()].compactMap { $0 }
+        var tables = [aliases(entries), virtual(entries), transport(entries), senderRoutes(), relayRecipients(), localRecipients(), mailboxTransport()].compactMap { $0 }
         if options.accounts == .virtual { tables.append(mailboxes()) }
         tables += rewritingTables()
         tables += [senderLogins(), certificates(), tlsPolicy(), relayPassword(secrets)].compactMap { $0 }
@@ -287,7 +287,30 @@ extension RenderPlan {
         for domain in system.relayDomains {
             guard case .relay(let via?, _) = domain.kind else { continue }
             table.comment(system.rule(via.position, "domains.\(domain.name.value).via"))
-            table.add(domain.name.value.text, "relay:\(via.value)")
+            table.add(domain.name.value.text, via.value.transport(smtp: "relay"))
+        }
+        for route in system.routes {
+            table.comment(system.rule(route.pattern.position, "routes.\(route.pattern.value)"))
+            table.add(route.pattern.value.description, route.hop.value?.transport(smtp: "smtp") ?? "smtp:")
+        }
+        return table.isEmpty ? nil : table
+    }
+
+    /// sender_dependent_relayhost_maps. It names hosts alone; a sender's mail by MX records is said by its own domain in Postfix.
+    private mutating func senderRoutes() -> Table? {
+        var table = Table(.senderRoutes)
+        for route in system.senderRoutes {
+            let path = "sender_routes.\(route.pattern.value)"
+            guard let hop = route.hop.value else {
+                if system.relayhost != nil { note(path, at: route.pattern.position, "Postfix sends this mail by the relayhost too") }
+                continue
+            }
+            guard hop.dialect == .smtp else {
+                note(path, at: route.pattern.position, "Postfix sends a sender's mail by SMTP only")
+                continue
+            }
+            table.comment(system.rule(route.pattern.position, path))
+            if case .domain(let domain) = route.pattern.value { table.add("@\(domain.key)", hop.description) } else { table.add(route.pattern.value.description, hop.description) }
         }
         return table.isEmpty ? nil : table
     }

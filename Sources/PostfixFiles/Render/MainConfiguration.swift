@@ -58,6 +58,7 @@ extension RenderPlan {
         addMailboxes(to: &groups, tables)
         addQueue(to: &groups)
         addReports(to: &groups)
+        addDelivery(to: &groups, tables)
         return groups.groups
     }
 
@@ -150,7 +151,8 @@ extension RenderPlan {
             groups.add(lines(system.relayDomains, else: ""), parameters)
         }
         if tables.contains(.transport) {
-            let comment = lines(system.relayDomains.filter(\.hasNextHop), else: "Aliases that lead to files, commands and lists")
+            let routes = system.routes.first.map { system.rule($0.pattern.position, "routes") }
+            let comment = lines(system.relayDomains.filter(\.hasNextHop), else: routes ?? "Aliases that lead to files, commands and lists")
             groups.add(comment, ["transport_maps": reference(.transport)])
         }
     }
@@ -209,13 +211,14 @@ extension RenderPlan {
 
     private func addMailboxes(to groups: inout ParameterGroups, _ tables: Set<Table.Name>) {
         let mailboxes = system.mailboxes
-        let position = [mailboxes.format.position, mailboxes.directory.position].compactMap { $0 }.min()
+        let position = [mailboxes.format.position, mailboxes.directory.position, mailboxes.via?.position].compactMap { $0 }.min()
         let comment = system.rule(position, "mailboxes")
         let directory = literal(mailboxDirectory)
         switch options.accounts {
         case .unix:
             var parameters = [Parameter("mail_spool_directory", mailboxes.format.value == .maildir ? directory + "/" : directory)]
             if tables.contains(.mailboxTransport) { parameters.append(Parameter("mailbox_transport_maps", reference(.mailboxTransport))) }
+            if let via = mailboxes.via { parameters.append(Parameter("mailbox_transport", via.value.transport(smtp: "smtp"))) }
             groups.add(comment, parameters)
         case .virtual:
             let owner = options.owner
@@ -225,6 +228,7 @@ extension RenderPlan {
             ]
             // postconf(5) virtual_minimum_uid: 100.
             if owner.user < 100 { parameters.append(Parameter("virtual_minimum_uid", String(owner.user))) }
+            if let via = mailboxes.via { parameters.append(Parameter("virtual_transport", via.value.transport(smtp: "smtp"))) }
             groups.add(comment, parameters)
         }
     }
@@ -240,6 +244,37 @@ extension RenderPlan {
         if queue.retryMinimum.value < .seconds(300) { retry.append(Parameter("queue_run_delay", queue.retryMinimum.value.postfixTime)) }
         groups.add(system.rule([queue.retryMinimum.position, queue.retryMaximum.position].compactMap { $0 }.min(), "queue.retry"), retry)
         groups.add(system.rule(queue.minimumFree.position, "queue.minimum_free"), ["queue_minfree": String(queue.minimumFree.value)])
+    }
+
+    /// What differs from Postfix's defaults, which are the manifest's.
+    private func addDelivery(to groups: inout ParameterGroups, _ tables: Set<Table.Name>) {
+        if tables.contains(.senderRoutes), let first = system.senderRoutes.first {
+            groups.add(system.rule(first.pattern.position, "sender_routes"), ["sender_dependent_relayhost_maps": reference(.senderRoutes)])
+        }
+        let (delivery, times) = (system.delivery, system.delivery.timeouts)
+        for (path, parameter, number) in [
+            ("concurrency", "default_destination_concurrency_limit", delivery.concurrency),
+            ("initial_concurrency", "initial_destination_concurrency", delivery.initialConcurrency),
+            ("recipients_per_message", "default_destination_recipient_limit", delivery.recipientsPerMessage),
+        ] where number.position != nil {
+            groups.add(system.rule(number.position, "delivery.\(path)"), [parameter: String(number.value)])
+        }
+        if let delay = delivery.rateDelay {
+            groups.add(system.rule(delay.position, "delivery.rate_delay"), ["default_destination_rate_delay": delay.value.postfixTime])
+        }
+        let fallbacks = delivery.fallbackRelays.filter { $0.value.dialect == .smtp }
+        if let first = fallbacks.first {
+            groups.add(
+                system.rule(first.position, "delivery.fallback_relay"),
+                ["smtp_fallback_relay": fallbacks.map(\.value.description).joined(separator: ", ")])
+        }
+        for (path, parameter, time) in [
+            ("connect", "connect", times.connect), ("helo", "helo", times.hello), ("mail", "mail", times.mail), ("rcpt", "rcpt", times.recipient),
+            ("data_init", "data_init", times.data), ("data_xfer", "data_xfer", times.block), ("data_done", "data_done", times.endOfData),
+        ] where time.position != nil {
+            let value = time.value.postfixTime
+            groups.add(system.rule(time.position, "delivery.timeouts.\(path)"), ["smtp_\(parameter)_timeout": value, "lmtp_\(parameter == "helo" ? "lhlo" : parameter)_timeout": value])
+        }
     }
 
     /// postconf(5) mynetworks: IPv6 addresses in brackets, the prefix length outside.

@@ -16,8 +16,16 @@ extension RenderPlan {
         }
         services += submissionServices() + Service.always
         services += ["local", "virtual"].map { Service(name: $0, type: "unix", columns: ["-", "n", "n", "-", "-"], command: $0) }
+        if usesLMTP { services.append(Service(name: "lmtp", type: "unix", columns: ["-", "-", "n", "-", "-"], command: "lmtp")) }
         if options.accounts == .unix, let first = usersOfOtherFormat.first { services.append(otherLocal(first)) }
         return services
+    }
+
+    private var usesLMTP: Bool {
+        let ways = system.routes.map(\.hop.value) + system.relayDomains.map { domain in
+            if case .relay(let via?, _) = domain.kind { via.value } else { nil }
+        }
+        return system.mailboxes.via != nil || ways.contains { $0?.dialect == .lmtp }
     }
 
     /// Gets from local(8) the users whose mailbox is of the other format, after their aliases.

@@ -7,6 +7,7 @@ struct Table {
     /// The raw value is the name of the file.
     enum Name: String, CaseIterable, Sendable {
         case aliases, virtual, transport
+        case senderRoutes = "sender_relayhost"
         case mailboxes = "virtual_mailboxes"
         case mailboxTransport = "mailbox_transport"
         case relayRecipients = "relay_recipients"

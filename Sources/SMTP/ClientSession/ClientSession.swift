@@ -1,6 +1,7 @@
 // The client's side of an SMTP session (RFC 5321 §3, §4) as a state machine without I/O: bytes and events in, actions
 // out. It sends messages one after another over one connection, with PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME
-// (RFC 6152), SMTPUTF8 (RFC 6531) and DSN (RFC 3461) where the server offers them.
+// (RFC 6152), CHUNKING and BINARYMIME (RFC 3030), SMTPUTF8 (RFC 6531) and DSN (RFC 3461) where the server offers them; or
+// by LMTP (RFC 2033), with a reply for each recipient.
 //
 // It opens no connection, keeps no time, and reads no content: whoever holds the socket performs the actions in their
 // order and tells what happened. For each recipient of a message that was begun there is exactly one `result`, or, when
@@ -23,6 +24,9 @@ package struct ClientSession: Sendable {
         case send(ByteBuffer)
         /// Write the content of the message through a `DotStuffer`, then its terminator; then call `contentSent()`.
         case sendContent
+        /// Write the content as it is, each portion behind its `chunkHeader`, the last one as such; call `chunkSent()` after each
+        /// portion, and `contentSent()` after the last.
+        case sendChunks
         /// `recipient` is the index in the envelope's recipients. `answers`: the command that the server answered with the reply
         /// of the outcome, as Postfix names it (`RCPT TO`, `end of DATA`); nil: the words are ours.
         case result(recipient: Int, Outcome, answers: String?)
@@ -55,6 +59,7 @@ package struct ClientSession: Sendable {
 
     /// The server in texts: `mx.example.net[192.0.2.1]`.
     let peer: String
+    let dialect: NextHop.Dialect
     private let heloName: String
     package internal(set) var extensions = PeerExtensions()
     var state = State.greeting
@@ -72,7 +77,8 @@ package struct ClientSession: Sendable {
     private var unread = ByteBuffer()
 
     /// `heloName` is this host's name for EHLO, a domain or an address literal (RFC 5321 §4.1.4).
-    package init(heloName: Domain, peer: String) {
+    package init(heloName: Domain, peer: String, dialect: NextHop.Dialect = .smtp) {
+        self.dialect = dialect
         self.heloName = heloName.text
         self.peer = peer
     }
@@ -176,7 +182,8 @@ package struct ClientSession: Sendable {
             return end(refusal(reply), &actions)
         }
         state = .hello(extended: true)
-        actions.append(.send(ByteBuffer(string: "EHLO \(heloName)\r\n")))
+        // RFC 2033 §4.1.
+        actions.append(.send(ByteBuffer(string: "\(dialect == .lmtp ? "LHLO" : "EHLO") \(heloName)\r\n")))
     }
 
     private mutating func handleHello(_ reply: Reply, extended: Bool, _ actions: inout [Action]) {
@@ -184,7 +191,7 @@ package struct ClientSession: Sendable {
             if extended { extensions = PeerExtensions(reply) }
             state = logsIn ? .login : .idle
             actions.append(logsIn ? .chooseLogin(extensions.loginMechanisms) : .ready)
-        } else if extended, reply.isPermanent {
+        } else if extended, dialect == .smtp, reply.isPermanent {
             // RFC 5321 §3.2, §4.1.1.1: a server without extensions knows HELO.
             state = .hello(extended: false)
             actions.append(.send(ByteBuffer(string: "HELO \(heloName)\r\n")))

@@ -26,6 +26,16 @@ struct ClientTransaction: Sendable {
         }
     }
 
+    /// How the content travels.
+    enum Transfer: Equatable, Sendable {
+        /// DATA, when the server has answered for the recipients.
+        case lines
+        /// BDAT, when the server has answered for the recipients.
+        case chunks
+        /// One BDAT, together with the envelope.
+        case eagerChunk
+    }
+
     enum RecipientStatus: Equatable, Sendable {
         case pending
         /// RCPT was accepted: the reply to the final dot decides.
@@ -42,13 +52,17 @@ struct ClientTransaction: Sendable {
     var recipients: [RecipientStatus]
     /// Those that RCPT is sent for: all but the ones that the server cannot take by what it offers.
     let sent: [Int]
+    let transfer: Transfer
+    /// Chunks before the last that the server has not answered yet.
+    var openChunks = 0
     var isMailRefused = false
     /// The server answered MAIL: from here on a retry elsewhere is the queue's business.
     var isAnswered = false
 
     var hasAccepted: Bool { recipients.contains(.accepted) }
 
-    init(_ message: OutgoingMessage, recipients: [RecipientStatus], needsReset: Bool, isPipelined: Bool) {
+    init(_ message: OutgoingMessage, recipients: [RecipientStatus], needsReset: Bool, isPipelined: Bool, transfer: Transfer) {
+        self.transfer = transfer
         self.message = message
         self.recipients = recipients
         self.isPipelined = isPipelined
@@ -86,26 +100,30 @@ extension ClientSession {
             return actions
         }
         let started = ClientTransaction(
-            message, recipients: recipients, needsReset: needsReset, isPipelined: extensions.pipelining)
+            message, recipients: recipients, needsReset: needsReset, isPipelined: extensions.pipelining, transfer: transfer(of: message))
         var commands = ByteBuffer()
         if needsReset { commands.writeString("RSET\r\n") }
         if started.isPipelined || !needsReset { writeMail(message, to: &commands) }
         if started.isPipelined {
             for index in started.sent { writeRecipient(message.envelope.recipients[index], to: &commands) }
             // RFC 2920 §3.1: DATA may only be the last of a group; its reply says whether content is wanted.
-            commands.writeString("DATA\r\n")
+            if started.transfer == .lines { commands.writeString("DATA\r\n") }
         }
         needsReset = false
         transaction = started
         state = .message
         actions.append(.send(commands))
+        if started.transfer == .eagerChunk { actions.append(.sendChunks) }
         return actions
     }
 
-    /// The content and its terminator were written.
+    /// The content and its terminator, or the last chunk of it, were written.
     package mutating func contentSent() {
         if transaction?.step == .content { transaction?.step = .endOfData }
     }
+
+    /// A chunk was written that is not the last.
+    package mutating func chunkSent() { transaction?.openChunks += 1 }
 
     // MARK: Replies
 
@@ -118,7 +136,9 @@ extension ClientSession {
         case .mail: handleMail(reply, &actions)
         case .recipient(let position): handleRecipient(at: position, reply, &actions)
         case .data: handleData(reply, &actions)
-        case .content:
+        case .content,
+            .endOfData where transaction!.openChunks > 0:
+            if transaction!.openChunks > 0, reply.isPositive { return transaction!.openChunks -= 1 }
             // The server gave up on the content while it was still on its way: whatever follows of it would be taken for
             // commands, so this connection is lost.
             if reply.isPositive { return end(protocolError("a reply amid the message: \(reply.summary)"), &actions) }
@@ -160,20 +180,25 @@ extension ClientSession {
         reply.code == 552 && (reply.enhanced == nil || reply.enhanced == EnhancedCode(5, 5, 3))
     }
 
-    /// To the RCPT at `position`, or to DATA after the last.
+    /// To the RCPT at `position`, or to the content after the last.
     private mutating func advance(to position: Int, _ actions: inout [Action]) {
         let open = transaction!
-        if position < open.sent.count {
+        guard position == open.sent.count else {
             transaction!.step = .recipient(position: position)
             let recipient = open.message.envelope.recipients[open.sent[position]]
             if !open.isPipelined { send(&actions) { writeRecipient(recipient, to: &$0) } }
-        } else if open.isPipelined {
-            transaction!.step = .data
-        } else if open.hasAccepted {
+            return
+        }
+        switch open.transfer {
+        case .lines where open.isPipelined: transaction!.step = .data
+        case .eagerChunk: transaction!.step = .endOfData
+        case .lines where open.hasAccepted:
             transaction!.step = .data
             actions.append(.send(ByteBuffer(string: "DATA\r\n")))
-        } else {
-            finish(needsReset: true, &actions)
+        case .chunks where open.hasAccepted:
+            transaction!.step = .content
+            actions.append(.sendChunks)
+        case .lines, .chunks: finish(needsReset: !open.isMailRefused, &actions)
         }
     }
 
@@ -183,6 +208,9 @@ extension ClientSession {
         case 3 where open.hasAccepted:
             transaction!.step = .content
             actions.append(.sendContent)
+        case 3 where dialect == .lmtp:
+            // RFC 2033 §4.2: with no valid recipient it had to be 503, and how many replies to an empty content would follow?
+            end(protocolError("an unexpected reply to DATA without a valid recipient: \(reply.summary)"), &actions)
         case 3:
             // RFC 2920 §3.1: no recipient is valid, and the server wants content all the same: it gets an empty one,
             // and its reply to that concerns nobody.
@@ -197,12 +225,22 @@ extension ClientSession {
 
     private mutating func handleEndOfData(_ reply: Reply, _ actions: inout [Action]) {
         guard reply.code / 100 != 3 else { return end(protocolError("an unexpected reply to the message: \(reply.summary)"), &actions) }
+        if dialect == .lmtp, let index = transaction!.recipients.firstIndex(of: .accepted) {
+            // RFC 2033 §4.2: a reply for each recipient that RCPT was accepted for, in their order.
+            settle([index], reply, &actions)
+            return transaction!.hasAccepted ? () : finish(needsReset: false, &actions)
+        }
         settle(.accepted, reply, &actions)
-        finish(needsReset: false, &actions)
+        // RFC 3030 §2: after a chunk that failed, RSET comes first.
+        finish(needsReset: transaction!.transfer != .lines && !reply.isPositive, &actions)
     }
 
     /// Gives all recipients of that status the outcome that the reply means.
     private mutating func settle(_ status: ClientTransaction.RecipientStatus, _ reply: Reply, _ actions: inout [Action]) {
+        settle(transaction!.recipients.indices.filter { transaction!.recipients[$0] == status }, reply, &actions)
+    }
+
+    private mutating func settle(_ indices: [Int], _ reply: Reply, _ actions: inout [Action]) {
         let outcome: Outcome =
             if reply.isPositive {
                 .accepted(reply, passesOnDSN: extensions.deliveryStatus)
@@ -211,7 +249,7 @@ extension ClientSession {
             } else {
                 .failed(reply)
             }
-        for index in transaction!.recipients.indices where transaction!.recipients[index] == status {
+        for index in indices {
             transaction!.recipients[index] = .done
             actions.append(.result(recipient: index, outcome, answers: transaction!.step.command))
         }

@@ -8,11 +8,23 @@ package struct OutgoingMessage: Sendable {
     /// Octets of the content with CRLF line ends and without dot-stuffing: what SIZE counts (RFC 1870 §4).
     package var size: Int
     package var traits: ContentTraits
+    /// The content is at hand as a whole.
+    package var isInMemory: Bool
 
-    package init(envelope: Envelope, size: Int, traits: ContentTraits) {
+    package init(envelope: Envelope, size: Int, traits: ContentTraits, isInMemory: Bool = false) {
         self.envelope = envelope
         self.size = size
         self.traits = traits
+        self.isInMemory = isInMemory
+    }
+}
+
+extension OutgoingMessage {
+    /// The content was, or will on its way be, converted by `SevenBitConversion`.
+    package mutating func becomeSevenBit(size: Int) {
+        self.size = size
+        traits = .sevenBit
+        envelope.body = .sevenBit
     }
 }
 
@@ -27,6 +39,8 @@ package struct ContentTraits: Hashable, Sendable {
     private var headerEnd: UInt8 = 2
 
     package init() {}
+
+    static let sevenBit = ContentTraits()
 
     package init(of content: ByteBuffer) {
         scan(content)

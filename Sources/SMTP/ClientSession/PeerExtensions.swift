@@ -8,6 +8,10 @@ package struct PeerExtensions: Hashable, Sendable {
     package var pipelining = false
     /// RFC 6152.
     package var eightBitMIME = false
+    /// RFC 3030: BDAT.
+    package var chunking = false
+    /// RFC 3030: content that is neither lines nor 7-bit.
+    package var binaryMIME = false
     /// RFC 6531.
     package var internationalized = false
     /// RFC 3461.
@@ -30,6 +34,8 @@ package struct PeerExtensions: Hashable, Sendable {
             switch keyword.uppercased() {
             case "PIPELINING": pipelining = true
             case "8BITMIME": eightBitMIME = true
+            case "CHUNKING": chunking = true
+            case "BINARYMIME": binaryMIME = true
             case "SMTPUTF8": internationalized = true
             case "DSN": deliveryStatus = true
             case "AUTH": loginMechanisms = words.dropFirst().map { $0.uppercased() }
