@@ -94,7 +94,7 @@ let package = Package(
         room("Policy", ["MailSyntax", "Routing"]),
 
         // Layer 4
-        room("SMTPServer", ["Accounts", "MailSyntax", "Telemetry", "SMTP", "DNS", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("SMTPServer", ["Accounts", "MailSyntax", "Telemetry", "SMTP", "DNS", "TLS", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
         room("Delivery", ["Accounts", "MailSyntax", "CLinux", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
         room("MailboxAccess", ["Mailboxes", "Accounts"]),
 

@@ -85,9 +85,14 @@ struct Side: Sendable {
             Value("submission.hide_client", "\(system.submission.hideClient.value)"),
             Value("dns.resolvers", system.dns.resolvers.value.map(\.description).joined(separator: ", ")),
             Value("dns.dnssec", system.dns.validation.value.rawValue), Value("dns.trust_anchor", system.dns.trustAnchor?.value),
-            Value("tls.level", system.tls.level.value.rawValue), Value("tls.certificate", system.tls.certificate?.value.chain.value),
-            Value("tls.key", system.tls.certificate?.value.key.value),
-            Value("tls.certificates", list(system.tls.certificates.map { "\($0.domain.value): \($0.certificate.chain.value), \($0.certificate.key.value)" })),
+            Value("tls.level", system.tls.level.value.rawValue), Value("tls.certificate", system.tls.certificate.map { list($0.value.all.map(\.chain.value)) } ?? nil),
+            Value("tls.key", system.tls.certificate.map { list($0.value.all.map(\.key.value)) } ?? nil),
+            Value(
+                "tls.certificates",
+                list(system.tls.certificates.map { entry in
+                    "\(entry.domain.value): " + entry.certificate.all.map { "\($0.chain.value), \($0.key.value)" }.joined(separator: ", ")
+                })),
+            Value("tls.relay_clientcerts", list(system.tls.relayClients.value.map(\.value))),
             Value("limits.message_size", size(limits.messageSize.value)), Value("limits.mailbox_size", size(limits.mailboxSize.value)),
             Value("limits.recipients_per_message", "\(limits.recipientsPerMessage.value)"),
             Value("limits.connections_per_client", "\(limits.connectionsPerClient.value)"),

@@ -3,6 +3,7 @@
 
 internal import Accounts
 internal import Delivery
+internal import Glibc
 internal import MailSyntax
 internal import Manifest
 internal import NIOPosix
@@ -23,9 +24,12 @@ private let loginThreads: NIOThreadPool = {
 }()
 
 func mailConfigurations(
-    _ system: MailSystem, _ router: Router, standIns: Set<IPAddress>, _ log: EventLog, faults: inout [Diagnostic]
+    _ system: MailSystem, _ router: Router, standIns: Set<IPAddress>, _ log: EventLog, certificates: inout [LoadedCertificate], faults: inout [Diagnostic]
 ) -> MailConfigurations {
-    var configurations = MailConfigurations(smtp: smtpConfiguration(system, router, standIns: standIns))
+    let tls = system.serverTLS(makesOwn: true, now: time(nil), faults: &faults)
+    certificates = tls?.certificates ?? []
+    let offer = system.tls.level.value == .none ? nil : tls.map { SMTPService.TLSOffer($0.context) }
+    var configurations = MailConfigurations(smtp: smtpConfiguration(system, router, standIns: standIns, tls: offer))
     let listen = system.listen
     // Elsewhere nobody logs in, and no secret need be read.
     guard !listen.submission.value.isEmpty || !listen.submissions.value.isEmpty else { return configurations }
@@ -39,7 +43,8 @@ func mailConfigurations(
     }
     func submission(_ service: Telemetry.Service) -> SMTPService.Configuration {
         let rules = SMTPService.Submission(service: service, authenticator: authenticator, hidesClient: system.submission.hideClient.value, rates: rates)
-        return smtpConfiguration(system, router, standIns: standIns, submission: rules)
+        let offer = tls.map { SMTPService.TLSOffer($0.context, isImplicit: service == .submissions) }
+        return smtpConfiguration(system, router, standIns: standIns, submission: rules, tls: offer)
     }
     if !listen.submission.value.isEmpty { configurations.submission = submission(.submission) }
     if !listen.submissions.value.isEmpty { configurations.submissions = submission(.submissions) }

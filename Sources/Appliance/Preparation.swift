@@ -32,6 +32,9 @@ struct Preparation: Sendable {
     let names: Resolver.Configuration
     let resolvers: Located<[MailSystem.DNS.Resolver]>
     let contents: String
+    let certificates: [LoadedCertificate]
+    /// Files whose change makes the same manifest another.
+    let certificateFiles: [String]
     /// What files that the manifest names say against it: with any, it is not put into force.
     let faults: [Diagnostic]
     /// What of `networks` is not trusted as it is written, and why.
@@ -52,7 +55,10 @@ struct Preparation: Sendable {
         space = SpoolSpace.Minimum(
             octets: system.queue.minimumFree.value, rule: system.rule(system.queue.minimumFree.position, "queue.minimum_free"))
         let surroundings = Surroundings.now()
-        mail = mailConfigurations(system, router, standIns: Set(surroundings.standIns.keys), log, faults: &faults)
+        var certificates: [LoadedCertificate] = []
+        mail = mailConfigurations(system, router, standIns: Set(surroundings.standIns.keys), log, certificates: &certificates, faults: &faults)
+        self.certificates = certificates
+        certificateFiles = system.certificateFiles
         networksFault = surroundings.advice(on: mail.smtp.policy.standInsCovered)
         queue = queueConfiguration(system, router)
         mailboxes = mailboxConfiguration(system, router)

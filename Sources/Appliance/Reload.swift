@@ -46,6 +46,7 @@ actor Reload {
         case command = "valija reload"
         case signal = "SIGHUP"
         case file = "the file changed"
+        case certificate = "a certificate changed"
     }
 
     /// How long what was in force before is kept: its end frees much memory, which is not to happen on an event loop that
@@ -83,13 +84,16 @@ actor Reload {
 
     private func load(_ cause: Cause) async -> ReloadOutcome? {
         let known = cause == .file ? (isRefused ? refusedText : inForce.text) : nil
-        let read = await onOwnThread { [file, log = parts.log] in ReadManifest(file, unless: known, log: log) }
+        // A renewed certificate is no leave to put in force what somebody is still writing.
+        let text = cause == .certificate ? inForce.text : nil
+        let read = await onOwnThread { [file, log = parts.log] in ReadManifest(file, text: text, unless: known, log: log) }
         guard let read else { return nil }
         guard let new = read.preparation else {
             refusedText = read.source
             return refuse(read.source, read.diagnostics, cause)
         }
-        refusedText = nil
+        // A file that was refused stays so, whatever becomes of certificates.
+        if cause != .certificate { refusedText = nil }
         let wanted = Listeners.Addresses(new.listen)
         let opened: Listeners.Opened
         switch await open(new, wanted) {
@@ -99,12 +103,14 @@ actor Reload {
         case .failure(let refusal): return refuse(read.source, read.diagnostics + refusal.diagnostics, cause)
         }
         let isSame = new.text == inForce.text
+        let certificatesBefore = inForce.certificates
         let change = await takeOver(new, opened, wanted)
         parts.log.record(.manifestLoaded, by: .appliance) { fields in
             fields.rule = self.file
             fields.reason = cause.rawValue
             fields.message = new.contents
         }
+        if new.certificates != certificatesBefore { record(new.certificates, parts.log) }
         let summary = "\(file) \(isSame ? "has not changed; it is" : "is") in force (\(new.contents))"
         return ReloadOutcome(kind: isSame ? .unchanged : .applied, source: read.source, diagnostics: read.diagnostics, change: change, summary: summary)
     }
@@ -190,6 +196,7 @@ actor Reload {
         let change = await parts.listeners.takeOver(opened, wanted, new.mail)
         inForce = new
         since = Timestamp.now()
+        guard refusedText == nil else { return change }
         isRefused = false
         parts.health.manifestLoaded(at: since, networksFault: new.networksFault)
         new.logNetworksFault(parts.log)
@@ -233,10 +240,10 @@ private struct ReadManifest: Sendable {
     /// Nil if there is any error.
     let preparation: Preparation?
 
-    /// Nil if the file's text is `known`.
-    init?(_ file: String, unless known: [UInt8]?, log: EventLog) {
+    /// `text`: as the file was read before; else it is read now. Nil if it is `known`.
+    init?(_ file: String, text: [UInt8]?, unless known: [UInt8]?, log: EventLog) {
         let result: ReadResult
-        switch readManifestFile(file) {
+        switch text.map(Result.success) ?? readManifestFile(file) {
         case .success(let text):
             if text == known { return nil }
             source = text

@@ -8,6 +8,7 @@ internal import Glibc
 internal import MailSyntax
 internal import Manifest
 internal import ServiceLifecycle
+internal import TLS
 internal import UnixSignals
 
 struct ReloadService: ServiceLifecycle.Service {
@@ -21,6 +22,7 @@ struct ReloadService: ServiceLifecycle.Service {
                 // The end of the trap brings the default back, which is the end of the process.
                 signal(SIGHUP, SIG_IGN)
             }
+            group.addTask { await cancelWhenGracefulShutdown { await watchCertificates() } }
             if watches {
                 group.addTask {
                     await cancelWhenGracefulShutdown { await FileWatch(reload.file).run { _ = await reload.run(.file) } }
@@ -28,6 +30,48 @@ struct ReloadService: ServiceLifecycle.Service {
             }
         }
         try? await gracefulShutdown()
+    }
+}
+
+extension ReloadService {
+    private static let certificateInterval = Duration.seconds(3)
+    /// As long as OpenSSL lets a session be resumed.
+    private static let ticketLifetime = Duration.seconds(7200)
+
+    /// Renewed certificates come into force by themselves: whoever renews them need not know of this server.
+    private func watchCertificates() async {
+        var watch = ChangeWatch(await fileStates())
+        var keyAge = Duration.zero
+        while (try? await Task.sleep(for: ReloadService.certificateInterval)) != nil {
+            if watch.hasSettled(as: await fileStates()) { _ = await reload.run(.certificate) }
+            keyAge += ReloadService.certificateInterval
+            if keyAge >= ReloadService.ticketLifetime {
+                keyAge = .zero
+                ticketKeys.rotate()
+            }
+        }
+    }
+
+    private func fileStates() async -> [String: FileState?] {
+        var states: [String: FileState?] = [:]
+        for path in await reload.inForce.certificateFiles { states[path] = .some(FileState(path)) }
+        return states
+    }
+}
+
+/// Sees the states of things change and come to rest.
+struct ChangeWatch<State: Equatable> {
+    private var taken: State
+    private var seen: State
+
+    init(_ state: State) { (taken, seen) = (state, state) }
+
+    /// True once for each change, when nothing moved from one look to the next: a pair that is half renewed is left alone.
+    mutating func hasSettled(as state: State) -> Bool {
+        defer { seen = state }
+        guard taken != state, seen == state else { return false }
+        taken = state
+        return true
     }
 }
 

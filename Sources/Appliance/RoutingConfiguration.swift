@@ -36,7 +36,7 @@ func policyConfiguration(_ system: MailSystem, standIns: Set<IPAddress> = []) ->
         manifest: system.fileName, networks: system.networks.value, networksLine: system.networks.position?.line,
         sendAs: system.users.flatMap { user in
             user.sendAs.map { AccessPolicy.SendAs(user: user.name.value, address: $0.value, line: $0.position?.line) }
-        })
+        }, clientCertificates: system.tls.relayClients.value.map { AccessPolicy.ClientCertificate(fingerprint: $0.value, line: $0.position?.line) })
     configuration.standIns = standIns
     configuration.checks = system.smtpd.restrictions.value.compactMap { restriction in
         ClientCheck(rawValue: restriction.rawValue).map { ($0, system.smtpd.restrictions.position?.line) }
@@ -44,11 +44,15 @@ func policyConfiguration(_ system: MailSystem, standIns: Set<IPAddress> = []) ->
     return configuration
 }
 
-func smtpConfiguration(_ system: MailSystem, _ router: Router, standIns: Set<IPAddress> = [], submission: SMTPService.Submission? = nil) -> SMTPService.Configuration {
+func smtpConfiguration(
+    _ system: MailSystem, _ router: Router, standIns: Set<IPAddress> = [], submission: SMTPService.Submission? = nil, tls: SMTPService.TLSOffer? = nil
+) -> SMTPService.Configuration {
     let recipients = submission == nil ? nil : system.submission.recipientsPerMessage
     var session = ServerSession.Configuration(
         hostname: system.hostname.value, origin: system.origin.value, messageSizeLimit: system.limits.messageSize.value,
         recipientLimit: (recipients ?? system.limits.recipientsPerMessage).value)
+    // RFC 8314 §3.3, RFC 6409: who hands in mail does it encrypted, unless the manifest lets passwords cross in clear.
+    if submission != nil { session.encryption = system.submission.tlsAuthOnly.value ? .encrypt : .may } else { session.encryption = encryption(system.tls.level.value) }
     if submission != nil { session.logins = ServerSession.Logins(mechanisms: [], needsTLS: system.submission.tlsAuthOnly.value, isRequired: true) }
     session.verp = system.reports.verpDelimiters.value
     session.messageLimit = system.limits.messagesPerConnection?.value
@@ -60,7 +64,15 @@ func smtpConfiguration(_ system: MailSystem, _ router: Router, standIns: Set<IPA
     let policy = AccessPolicy(policyConfiguration(system, standIns: standIns), router: router)
     return SMTPService.Configuration(
         session: session, policy: policy, connectionsPerClient: system.limits.connectionsPerClient.value, rules: rules,
-        limits: clientLimits(system), rewriting: messageRewriting(system, router, policy), submission: submission)
+        limits: clientLimits(system), rewriting: messageRewriting(system, router, policy), submission: submission, tls: tls)
+}
+
+private func encryption(_ level: MailSystem.TLSLevel) -> ServerSession.Encryption {
+    switch level {
+    case .none: .none
+    case .may: .may
+    case .encrypt: .encrypt
+    }
 }
 
 private func limitRules(_ system: MailSystem) -> SMTPService.Rules {

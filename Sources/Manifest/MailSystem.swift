@@ -240,18 +240,24 @@ package struct MailSystem: Sendable {
         package var certificate: Located<Certificate>?
         /// By the domain that the client names (SNI), in the order of the manifest.
         package var certificates: [(domain: Located<Domain>, certificate: Certificate)]
+        /// SHA-256 of certificates, as `d4:0f:…`, whose clients may relay.
+        package var relayClients: Located<[Located<String>]> = Located([])
     }
 
-    /// Paths of PEM files.
+    /// Paths of PEM files. A server may have a certificate of each kind of key (RSA, ECDSA): `others`.
     package struct Certificate: Sendable {
         /// The certificate and those that lead from it to a root, in this order.
         package var chain: Located<String>
         package var key: Located<String>
+        package var others: [Certificate]
 
-        package init(chain: Located<String>, key: Located<String>) {
+        package init(chain: Located<String>, key: Located<String>, others: [Certificate] = []) {
             self.chain = chain
             self.key = key
+            self.others = others
         }
+
+        package var all: [Certificate] { [self] + others }
     }
 
     package enum MailboxFormat: String, CaseIterable, Sendable { case maildir, mbox }

@@ -19,6 +19,8 @@ package struct ClientFacts: Hashable, Sendable {
     /// The argument of HELO, EHLO or LHLO.
     package var helo: String?
     package var heloStanding = HeloStanding.unchecked
+    /// SHA-256 of the certificate that it showed in TLS: `d4:0f:…`.
+    package var certificate: String?
 
     package init(address: IPAddress?, isLocalProcess: Bool = false, login: String? = nil) {
         self.address = address
@@ -50,17 +52,30 @@ package struct AccessPolicy: Sendable {
         /// Where the manifest sets them; nil: the default.
         package var networksLine: Int?
         package var sendAs: [SendAs]
+        /// Fingerprints of clients that may relay, in the form of `ClientFacts.certificate`.
+        package var clientCertificates: [ClientCertificate]
         /// Addresses that each stand for many clients, such as the gateway of a container's network: trusted only where `networks` names
         /// the address itself.
         package var standIns: Set<IPAddress> = []
         /// What is asked of those who may not relay.
         package var checks: [(check: ClientCheck, line: Int?)] = []
 
-        package init(manifest: String, networks: [Network], networksLine: Int? = nil, sendAs: [SendAs] = []) {
+        package init(manifest: String, networks: [Network], networksLine: Int? = nil, sendAs: [SendAs] = [], clientCertificates: [ClientCertificate] = []) {
             self.manifest = manifest
             self.networks = networks
             self.networksLine = networksLine
             self.sendAs = sendAs
+            self.clientCertificates = clientCertificates
+        }
+    }
+
+    package struct ClientCertificate: Sendable {
+        package var fingerprint: String
+        package var line: Int?
+
+        package init(fingerprint: String, line: Int? = nil) {
+            self.fingerprint = fingerprint
+            self.line = line
         }
     }
 
@@ -81,6 +96,7 @@ package struct AccessPolicy: Sendable {
     private let networks: [Network]
     private let networksRule: Rule
     private let sendAs: [Permission: Rule]
+    private let clientCertificates: [String: Rule]
     private let standIns: Set<IPAddress>
     private let checks: [(check: ClientCheck, rule: Rule)]
 
@@ -98,6 +114,10 @@ package struct AccessPolicy: Sendable {
         checks = configuration.checks.map { check, line in
             (check, line.map { "\(configuration.manifest):\($0) smtpd.restrictions" } ?? "default smtpd.restrictions")
         }
+        clientCertificates = Dictionary(
+            configuration.clientCertificates.map { entry in
+                (entry.fingerprint, Rule("\(entry.line.map { "\(configuration.manifest):\($0)" } ?? "default") tls.relay_clientcerts"))
+            }, uniquingKeysWith: { first, _ in first })
         sendAs = Dictionary(
             configuration.sendAs.map { entry in
                 let path = "users.\(entry.user).send_as"
@@ -112,6 +132,7 @@ package struct AccessPolicy: Sendable {
     private func relayRule(_ client: ClientFacts) -> Rule? {
         if client.isLocalProcess { return localProcessRule }
         if let address = client.address, isInNetworks(address) { return networksRule }
+        if let certificate = client.certificate, let rule = clientCertificates[certificate] { return rule }
         return client.login.map { router.rule(ofUser: $0) ?? networksRule }
     }
 

@@ -13,6 +13,7 @@ internal import NIOCore
 internal import Policy
 internal import Routing
 internal import SMTP
+internal import TLS
 internal import Telemetry
 
 final class Connection: ChannelDuplexHandler {
@@ -53,19 +54,18 @@ final class Connection: ChannelDuplexHandler {
     var session: ServerSession
     private var transaction: Transaction?
     var login: LoginDialogue?
-    /// What a login may be tied to; empty without TLS.
-    var bindings: [ChannelBinding] = []
     /// Of the user who is logged in.
     var loginMechanism: String?
+    var tls: ConnectionTLS?
     private var number: Int?
-    private var context: ChannelHandlerContext?
+    private(set) var context: ChannelHandlerContext?
     private(set) var loop: (any EventLoop)?
     /// What MAIL waits for, if it was said already.
     var lookUps = 0
     private var waitingSender: (sender: Address?, size: Int)?
     private var isLogged = false
     private var isReadHeld = false
-    private var isClosing = false
+    var isClosing = false
     private var isLingering = false
     private var isPumping = false
     private var patience = Patience(.distantPast)
@@ -79,7 +79,7 @@ final class Connection: ChannelDuplexHandler {
         self.roster = roster
         opener = client.address
         configuration = roster.configuration
-        session = ServerSession(configuration: roster.adapt(configuration.sessionNow))
+        session = ServerSession(configuration: roster.adapt(configuration.sessionNow(for: client)))
         session.mayUseVERP = configuration.policy.mayRelay(client)
     }
 
@@ -106,7 +106,7 @@ final class Connection: ChannelDuplexHandler {
         case .admitted(let number):
             self.number = number
             session.privileges = privileges
-            session.greet()
+            if configuration.tls?.isImplicit == true { beginTLS(makeTLS()) } else { session.greet() }
             configuration.submission?.authenticator.refresh()
             lookUpName()
             if lookUps == 0 { logOpening() }
@@ -157,11 +157,13 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let failure = error as? TLSFailure { logFailedTLS(failure) }
         // The peer is gone or resets: there is nobody to tell.
         context.close(promise: nil)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .established(let facts)? = event as? TLSEvent { becameEncrypted(facts) }
         if let event = event as? ChannelEvent, event == .inputClosed {
             // A client that only shut its sending side still gets its replies.
             session.endOfInput()
@@ -200,7 +202,7 @@ final class Connection: ChannelDuplexHandler {
 
     /// What came into force since the last command. A message is judged from MAIL to its end by one manifest.
     private func takeOverConfiguration() {
-        guard configuration !== roster.configuration, session.adopt(roster.adapt(roster.configuration.sessionNow)) else { return }
+        guard configuration !== roster.configuration, session.adopt(roster.adapt(roster.configuration.sessionNow(for: client))) else { return }
         configuration = roster.configuration
         session.privileges = privileges
     }
@@ -230,6 +232,7 @@ final class Connection: ChannelDuplexHandler {
         case .judgeExpand(let argument): session.answer(expand(argument))
         case .runQueue(let node): runQueue(node)
         case .override(let claims): override(claims)
+        case .startTLS: startTLS()
         case .beginLogin(let mechanism, let initial): beginLogin(mechanism, initial)
         case .continueLogin(let response): login?.receive(response)
         case .cancelLogin: cancelLogin()

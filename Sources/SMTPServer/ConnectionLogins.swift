@@ -78,7 +78,8 @@ extension Connection {
     /// What Received says of the client.
     var origin: Origin {
         let isHidden = configuration.submission?.hidesClient == true && client.login != nil
-        return Origin(client: isHidden ? nil : client.address, name: client.name, helo: session.helo, protocolName: session.protocolName)
+        return Origin(
+            client: isHidden ? nil : client.address, name: client.name, helo: session.helo, protocolName: session.protocolName, tls: tls?.facts?.trace)
     }
 
     /// The refusal of more than the user or the client may do in a minute; nil: it is not too much.

@@ -10,6 +10,7 @@ package import NIOCore
 package import NIOPosix
 package import Policy
 package import SMTP
+package import TLS
 package import Telemetry
 
 package final class SMTPService: Sendable {
@@ -24,11 +25,14 @@ package final class SMTPService: Sendable {
         package let rewriting: MessageRewriting?
         /// Nil: mail from other servers comes here.
         package let submission: Submission?
+        /// Nil: no TLS here.
+        package let tls: TLSOffer?
 
         package init(
             session: ServerSession.Configuration, policy: AccessPolicy, connectionsPerClient: Int, rules: Rules, limits: ClientLimits = ClientLimits(),
-            rewriting: MessageRewriting? = nil, submission: Submission? = nil
+            rewriting: MessageRewriting? = nil, submission: Submission? = nil, tls: TLSOffer? = nil
         ) {
+            self.tls = tls
             self.rewriting = rewriting
             self.submission = submission
             self.session = session
@@ -36,6 +40,17 @@ package final class SMTPService: Sendable {
             self.connectionsPerClient = connectionsPerClient
             self.rules = rules
             self.limits = limits
+        }
+    }
+
+    package struct TLSOffer: Sendable {
+        package var context: ServerContext
+        /// From the first octet on (RFC 8314 §3.3), without STARTTLS.
+        package var isImplicit: Bool
+
+        package init(_ context: ServerContext, isImplicit: Bool = false) {
+            self.context = context
+            self.isImplicit = isImplicit
         }
     }
 
@@ -237,10 +252,12 @@ extension NIODeadline {
 }
 
 extension SMTPService.Configuration {
-    /// What a session goes by: the logins that are offered follow the directories as they are now.
-    var sessionNow: ServerSession.Configuration {
-        guard let submission, session.logins != nil else { return session }
+    /// What a session goes by: the logins that are offered follow the directories as they are now. A process of this host needs no TLS to
+    /// its own socket.
+    func sessionNow(for client: ClientFacts) -> ServerSession.Configuration {
         var session = session
+        if tls == nil || tls?.isImplicit == true || client.isLocalProcess { session.encryption = .none }
+        guard let submission, session.logins != nil else { return session }
         let mechanisms = submission.authenticator.mechanisms
         session.logins?.mechanisms = mechanisms.filter { !$0.bindsChannel }.map(\.rawValue)
         session.logins?.boundMechanisms = mechanisms.filter(\.bindsChannel).map(\.rawValue)

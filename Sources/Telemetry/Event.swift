@@ -7,6 +7,8 @@ package enum Service: String, CaseIterable, Sendable { case appliance, smtpd, su
 package enum Event: String, CaseIterable, Sendable {
     case sessionOpened = "session.opened"
     case sessionClosed = "session.closed"
+    case sessionEncrypted = "session.encrypted"
+    case tlsFailed = "tls.failed"
     case loginSucceeded = "login.succeeded"
     case loginFailed = "login.failed"
     case messageAccepted = "message.accepted"
@@ -23,6 +25,7 @@ package enum Event: String, CaseIterable, Sendable {
     case directoryRead = "directory.read"
     case directoryFailed = "directory.failed"
     case clockSetBack = "clock.set_back"
+    case certificateLoaded = "certificate.loaded"
     case manifestLoaded = "manifest.loaded"
     case manifestRefused = "manifest.refused"
     case networksDoubted = "networks.doubted"
@@ -50,6 +53,8 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .sessionOpened: "A client connected."
         case .sessionClosed: "A client's session ended."
+        case .sessionEncrypted: "A TLS handshake was done; `message` is `resumed` where an earlier session went on."
+        case .tlsFailed: "TLS with a client did not come about, or broke; `reason` says why."
         case .loginSucceeded: "A user logged in."
         case .loginFailed: "A login came to nothing; `reason` says why."
         case .messageAccepted: "A message is safely in the spool and was answered with 250."
@@ -66,6 +71,7 @@ package enum Event: String, CaseIterable, Sendable {
         case .directoryRead: "The accounts of a file were read; `reason` names lines without a login."
         case .directoryFailed: "The file of a directory cannot be read; its users cannot log in."
         case .clockSetBack: "The system's clock was set back; mail that waits is tried by the new time."
+        case .certificateLoaded: "The server's certificate, as it is shown from now on."
         case .manifestLoaded: "A manifest was read and is in force."
         case .manifestRefused: "A manifest was refused; what was in force stays so."
         case .networksDoubted: "`networks` covers an address that stands for many clients; it is not trusted."

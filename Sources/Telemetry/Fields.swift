@@ -15,6 +15,18 @@ package struct Fields: Sendable {
         }
     }
 
+    package struct TLS: Sendable {
+        package var version: String
+        package var cipher: String
+        package var bits: Int
+
+        package init(version: String, cipher: String, bits: Int) {
+            self.version = version
+            self.cipher = cipher
+            self.bits = bits
+        }
+    }
+
     package var session: String?
     /// Who is logged in, or tried to be.
     package var user: String?
@@ -23,6 +35,7 @@ package struct Fields: Sendable {
     package var queueID: String?
     package var messageID: String?
     package var client: Client?
+    package var tls: TLS?
     /// The client before the one that speaks, as XFORWARD names it, and its own name for the message.
     package var origin: Client?
     package var originID: String?

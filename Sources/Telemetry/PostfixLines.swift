@@ -15,7 +15,7 @@ struct PostfixLines {
     /// Postfix tells of connections and of messages that are done at its ordinary level.
     static func level(of event: Event) -> Level {
         switch event {
-        case .sessionOpened, .messageRemoved: .info
+        case .sessionOpened, .sessionEncrypted, .messageRemoved: .info
         default: event.level
         }
     }
@@ -26,6 +26,9 @@ struct PostfixLines {
         switch event {
         case .sessionOpened: connect(fields, &page)
         case .sessionClosed: disconnect(fields, &page)
+        case .sessionEncrypted: encrypted(fields, &page)
+        case .tlsFailed:
+            page.line(page.server, session: fields.session, "SSL_accept error from \(client(fields)): \(fields.reason ?? "")")
         // Postfix names the user with the message.
         case .loginSucceeded: if isVerbose { other(event, service, level, fields, &page) }
         case .loginFailed: failedLogin(fields, &page)
@@ -82,6 +85,14 @@ struct PostfixLines {
 
     private func connect(_ fields: Fields, _ page: inout Page) {
         if !isLocal(fields) { page.line(page.server, session: fields.session, "connect from \(client(fields))") }
+    }
+
+    /// With `smtpd_tls_loglevel = 1`.
+    private func encrypted(_ fields: Fields, _ page: inout Page) {
+        guard let tls = fields.tls else { return }
+        page.line(
+            page.server, session: fields.session,
+            "Anonymous TLS connection established from \(client(fields)): \(tls.version) with cipher \(tls.cipher) (\(tls.bits)/\(tls.bits) bits)")
     }
 
     private func disconnect(_ fields: Fields, _ page: inout Page) {

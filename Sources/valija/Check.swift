@@ -2,6 +2,7 @@
 // cannot be read, or has a warning and --strict is given. 64: the command line is wrong. Findings are the command's product,
 // so they go to standard output.
 
+import Appliance
 import ArgumentParser
 import Glibc
 import Manifest
@@ -24,6 +25,9 @@ struct Check: ParsableCommand {
     @Option(help: "How to show the findings: for people, as a JSON array, as annotations of GitHub's, as a SARIF 2.1.0 log.")
     var format = Format.text
 
+    @Flag(name: .customLong("files"), help: "Look at the files that the manifests name, too: certificates and their keys. For the machine that serves them.")
+    var looksAtFiles = false
+
     @Flag(help: "Take warnings for errors.")
     var strict = false
 
@@ -40,7 +44,8 @@ struct Check: ParsableCommand {
         let names = files.map { $0 == "-" ? stdinName : $0 }
         for (file, name) in zip(files, names) {
             let (source, read) = readManifest(file, as: name)
-            let result = strict ? read.strict : read
+            let whole = looksAtFiles ? read.system.map { read.adding(checkFiles($0)) } ?? read : read
+            let result = strict ? whole.strict : whole
             results.append((result.system != nil, result.diagnostics))
             guard format == .text else { continue }
             let renderer = DiagnosticRenderer(source: source, colours: colours)

@@ -86,10 +86,10 @@ enum SystemCheck {
                 .noEffect, "nobody can send mail at listen.\(name): no user has a password", at: service.span,
                 hint: "make a hash: valija password; or say where passwords are: directories")
         }
-        if system.tls.certificate == nil, system.tls.certificates.isEmpty, system.submission.tlsAuthOnly.value {
+        if system.tls.certificate == nil, system.tls.level.value == .none, system.submission.tlsAuthOnly.value {
             findings.warning(
-                .noCertificate, "nobody can log in at listen.\(name): logins need TLS, and there is no certificate", at: service.span,
-                hint: "add tls: {level: may, certificate: PATH, key: PATH}")
+                .noCertificate, "the server makes a certificate of its own for listen.\(name), which others cannot verify", at: service.span,
+                hint: "add tls: {certificate: PATH, key: PATH}")
         }
     }
 

@@ -143,12 +143,11 @@ enum ListenKeys {
     static let health = Key(
         "health", .endpoints, default: "[\"0.0.0.0:8080\"]", example: "[\"127.0.0.1:8080\"]", "`/livez`, `/readyz` and `/metrics` over HTTP.")
 
-    private static let noLogins = "until it does, leave the key out"
     static let submission = Key(
         "submission", .endpoints, default: "[]", example: "[\"0.0.0.0:587\"]", postfix: "master.cf: submission inet",
         "Mail from users, with a login after STARTTLS (RFC 6409).")
     static let submissions = Key(
-        "submissions", .endpoints, default: "[]", example: "[\"0.0.0.0:465\"]", postfix: "master.cf: submissions inet", notServed: noLogins,
+        "submissions", .endpoints, default: "[]", example: "[\"0.0.0.0:465\"]", postfix: "master.cf: submissions inet",
         "Mail from users, with a login, in TLS from the start (RFC 8314).")
 
     static let lmtp = Key(

@@ -149,57 +149,6 @@ enum RelayhostKeys {
         }.then { relayhost, _, _ in relayhost })
 }
 
-enum TLSKeys {
-    private static let advice = "until it does, write none or leave the key out"
-    static let notServed: [MailSystem.TLSLevel: String] = [.may: advice, .encrypt: advice]
-
-    static let level = Key(
-        "level", .choice(MailSystem.TLSLevel.self, notServed: notServed), default: "none", example: "none",
-        postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections are encrypted: never, where possible, or always.")
-    static let certificate = Key(
-        "certificate", .path, example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files",
-        "The server's certificate with its chain, in PEM; goes with `key`.")
-    static let key = Key(
-        "key", .path, example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files", "The certificate's private key, in PEM.")
-    static let certificates = Key(
-        "certificates", table, example: "{example.net: {certificate: /etc/valija/tls/net.pem, key: /etc/valija/tls/net-key.pem}}",
-        postfix: "tls_server_sni_maps", "Certificates for single names that a client may ask for (SNI).")
-
-    private static let unreadable = MailSystem.Certificate(chain: Located(""), key: Located(""))
-    private static let pair = Syntax<MailSystem.Certificate?>.section([certificate, key]) { section, findings in
-        if section.position(of: certificate) == nil, section.position(of: key) == nil {
-            findings.error(.missingKey, "a certificate and its key are needed here", at: section.span, hint: "{certificate: PATH, key: PATH}")
-        }
-        return certificate(of: section, &findings)?.value
-    }.then { pair, _, _ in pair }
-    private static let table = Syntax<[(name: Located<Domain>, entry: MailSystem.Certificate)]>
-        .table(of: .domain, key: \.key, orElse: unreadable, pair)
-        .then { table, _, _ in table.map { (domain: $0.name, certificate: $0.entry) } }
-
-    static let syntax = Syntax<MailSystem.TLS>.section([level, certificate, key, certificates]) { section, findings in
-        let level = section.value(level, &findings)
-        let own = certificate(of: section, &findings)
-        let others = section.optional(certificates, &findings)?.value ?? []
-        if level.value != .none, own == nil, !findings.hasErrors {
-            findings.warning(
-                .noCertificate, "without a certificate nothing that comes in can be encrypted", at: level.span, hint: "add certificate and key")
-        }
-        return MailSystem.TLS(level: level, certificate: own, certificates: others)
-    }
-
-    private static func certificate(of section: Section, _ findings: inout Findings) -> Located<MailSystem.Certificate>? {
-        let chain = section.optional(certificate, &findings)
-        let key = section.optional(key, &findings)
-        switch (section.position(of: certificate), section.position(of: Self.key)) {
-        case (let span?, nil): findings.error(.missingKey, "a certificate needs its key", at: span, hint: "add: key: PATH")
-        case (nil, let span?): findings.error(.missingKey, "a key needs its certificate", at: span, hint: "add: certificate: PATH")
-        default: break
-        }
-        guard let chain, let key else { return nil }
-        return Located(MailSystem.Certificate(chain: chain, key: key), at: chain.position)
-    }
-}
-
 enum MailboxKeys {
     static let format = Key(
         "format", .choice(MailSystem.MailboxFormat.self), default: "maildir", example: "mbox", postfix: "home_mailbox",

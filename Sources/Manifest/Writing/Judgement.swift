@@ -8,6 +8,13 @@ extension MailSystem {
     package enum Place: Sendable { case hostname, domain, userName, aliasName, virtualLocalPart, target, aliasTarget, network, nextHop, secret, path, text }
 
     /// Why a word cannot stand at this place; nil if it can.
+    /// As a manifest has it; nil if it is no SHA-256 fingerprint.
+    package static func fingerprint(_ word: String) -> String? {
+        let node = Node(content: .scalar(word, isPlain: false), span: Span(start: SourcePosition(line: 1, column: 1), endColumn: nil))
+        var findings = Findings(file: "")
+        return Syntax<String>.fingerprint.read(node, &findings)
+    }
+
     package static func flaw(in word: String, as place: Place) -> String? {
         let node = Node(content: .scalar(word, isPlain: false), span: Span(start: SourcePosition(line: 1, column: 1), endColumn: nil))
         var findings = Findings(file: "")

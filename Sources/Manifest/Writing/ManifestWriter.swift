@@ -159,13 +159,19 @@ package enum ManifestWriter {
 
     private static func tls(_ tls: MailSystem.TLS, _ fallback: MailSystem.TLS) -> YAMLItem {
         let certificates = tls.certificates.map { domain, certificate in
-            (domain.value.text, Optional(YAMLItem.mapping([("certificate", .text(certificate.chain.value)), ("key", .text(certificate.key.value))])))
+            (domain.value.text, Optional(YAMLItem.mapping([("certificate", paths(certificate) { $0.chain }), ("key", paths(certificate) { $0.key })])))
         }
         return .mapping([
             ("level", unless(tls.level.value, fallback.level.value) { .text($0.rawValue) }),
-            ("certificate", tls.certificate.map { .text($0.value.chain.value) }), ("key", tls.certificate.map { .text($0.value.key.value) }),
+            ("certificate", tls.certificate.map { paths($0.value) { $0.chain } }), ("key", tls.certificate.map { paths($0.value) { $0.key } }),
             ("certificates", certificates.isEmpty ? nil : .mapping(certificates)),
+            ("relay_clientcerts", tls.relayClients.value.isEmpty ? nil : .list(tls.relayClients.value.map { .quoted($0.value) })),
         ])
+    }
+
+    private static func paths(_ certificate: MailSystem.Certificate, _ path: (MailSystem.Certificate) -> Located<String>) -> YAMLItem {
+        let items = certificate.all.map { YAMLItem.text(path($0).value) }
+        return items.count == 1 ? items[0] : .list(items)
     }
 
     private static func limits(_ limits: MailSystem.Limits, _ fallback: MailSystem.Limits) -> YAMLItem {

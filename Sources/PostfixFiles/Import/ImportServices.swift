@@ -11,6 +11,7 @@ extension Importer {
         let outgoing = importLevel("smtp_tls_security_level", old: ("smtp_use_tls", "smtp_enforce_tls"))
         importCertificate()
         importServerNames()
+        importRelayClients()
         system.tls.level = incoming.value == .none ? outgoing : incoming
         // Without a certificate nothing that comes in can be encrypted, in a manifest either.
         if incoming.value == .none, system.tls.certificate == nil { return }
@@ -62,23 +63,49 @@ extension Importer {
     private mutating func importCertificate() {
         let files = list("smtpd_tls_chain_files")
         if let first = files.first {
-            system.tls.certificate = certificate(key: first, chain: files.count > 1 ? files[1] : first, "smtpd_tls_chain_files")
-            note("smtpd_tls_chain_files", files.count > 2 ? .changed : .translated, "tls.certificate and tls.key\(files.count > 2 ? "; the first pair, a manifest has one" : "")")
+            if files.count > 1, files.count % 2 == 0 {
+                for index in stride(from: 0, to: files.count, by: 2) { addCertificate(certificate(key: files[index], chain: files[index + 1], "smtpd_tls_chain_files")) }
+                note("smtpd_tls_chain_files", .translated, "tls.certificate and tls.key")
+            } else {
+                system.tls.certificate = certificate(key: first, chain: first, "smtpd_tls_chain_files")
+                note("smtpd_tls_chain_files", files.count > 1 ? .changed : .translated, "tls.certificate and tls.key\(files.count > 1 ? "; the first file, taken for both" : "")")
+            }
             for parameter in ["smtpd_tls_cert_file", "smtpd_tls_key_file"] { note(parameter, .harmless, "smtpd_tls_chain_files comes before it") }
             return
         }
         for (certificate, key) in [("smtpd_tls_cert_file", "smtpd_tls_key_file"), ("smtpd_tls_eccert_file", "smtpd_tls_eckey_file"), ("smtpd_tls_dcert_file", "smtpd_tls_dkey_file")] {
             let chain = value(certificate)
             guard !chain.isEmpty, chain != "none" else { continue }
-            guard system.tls.certificate == nil else {
-                note(certificate, .unsupported, "a second certificate, of another kind: a manifest has one")
-                note(key, .unsupported, "the key of a second certificate")
-                continue
-            }
-            system.tls.certificate = self.certificate(key: value(key), chain: chain, certificate)
+            addCertificate(self.certificate(key: value(key), chain: chain, certificate))
             note(certificate, .translated, "tls.certificate")
             note(key, .translated, "tls.key")
         }
+    }
+
+    /// One of another kind of key goes with the first.
+    private mutating func addCertificate(_ certificate: Located<MailSystem.Certificate>?) {
+        guard let certificate else { return }
+        guard let first = system.tls.certificate else { return system.tls.certificate = certificate }
+        let others = first.value.others + [certificate.value]
+        system.tls.certificate = Located(MailSystem.Certificate(chain: first.value.chain, key: first.value.key, others: others), at: first.position)
+    }
+
+    /// relay_clientcerts: fingerprints by the digest that the manifest knows.
+    private mutating func importRelayClients() {
+        let table = table(list("relay_clientcerts"), of: "relay_clientcerts").table
+        guard !table.entries.isEmpty else { return }
+        var clients: [Located<String>] = []
+        let isSHA256 = lowercasedASCII(value("smtpd_tls_fingerprint_digest")) == "sha256"
+        for entry in table.entries {
+            guard isSHA256, let fingerprint = MailSystem.fingerprint(entry.key) else {
+                note(entry.place, entry.key, .unsupported, "left out of tls.relay_clientcerts: it is no SHA-256 fingerprint; print it with openssl x509 -fingerprint -sha256")
+                continue
+            }
+            clients.append(located(fingerprint, entry.place))
+        }
+        system.tls.relayClients = located(clients, place(of: "relay_clientcerts"))
+        note("relay_clientcerts", .translated, "tls.relay_clientcerts")
+        for parameter in ["smtpd_tls_ask_ccert", "smtpd_tls_fingerprint_digest"] { note(parameter, .harmless, "tls.relay_clientcerts asks for certificates") }
     }
 
     private mutating func certificate(key: String, chain: String, _ parameter: String) -> Located<MailSystem.Certificate>? {

@@ -27,7 +27,7 @@ extension RenderPlan {
         var tables = [aliases(entries), virtual(entries), transport(entries), senderRoutes(), relayRecipients(), localRecipients(), mailboxTransport()].compactMap { $0 }
         if options.accounts == .virtual { tables.append(mailboxes()) }
         tables += rewritingTables()
-        tables += [senderLogins(), certificates(), tlsPolicy(), relayPassword(secrets)].compactMap { $0 }
+        tables += [senderLogins(), certificates(), relayClients(), tlsPolicy(), relayPassword(secrets)].compactMap { $0 }
         let order = Dictionary(uniqueKeysWithValues: Table.Name.allCases.enumerated().map { ($1, $0) })
         return tables.sorted { order[$0.name]! < order[$1.name]! }
     }

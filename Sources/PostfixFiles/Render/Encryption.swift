@@ -18,7 +18,7 @@ extension RenderPlan {
             }
         }
         if let certificate = tls.certificate {
-            let files = [certificate.value.key, certificate.value.chain]
+            let files = certificate.value.all.flatMap { [$0.key, $0.chain] }
             for file in files where !isListable(file.value) {
                 note("tls", at: file.position, "Postfix takes \(file.value) for several files: give it a path without spaces and commas")
             }
@@ -29,6 +29,11 @@ extension RenderPlan {
         if tables.contains(.certificates), let first = tls.certificates.first {
             groups.add(system.rule(first.domain.position, "tls.certificates"), ["tls_server_sni_maps": reference(.certificates)])
         }
+        if tables.contains(.relayClients) {
+            groups.add(
+                system.rule(tls.relayClients.position, "tls.relay_clientcerts"),
+                ["relay_clientcerts": reference(.relayClients), "smtpd_tls_ask_ccert": "yes", "smtpd_tls_fingerprint_digest": "sha256"])
+        }
     }
 
     /// postconf(5) tls_server_sni_maps: files that postmap(1) -F or texthash reads into the table.
@@ -36,15 +41,26 @@ extension RenderPlan {
         var table = Table(.certificates)
         for entry in system.tls.certificates {
             let path = "tls.certificates.\(entry.domain.value)"
-            let (key, chain) = (entry.certificate.key.value, entry.certificate.chain.value)
-            guard isListable(key), isListable(chain) else {
+            let files = entry.certificate.all.flatMap { [$0.key.value, $0.chain.value] }
+            guard files.allSatisfy(isListable) else {
                 note(path, at: entry.domain.position, "left out: Postfix takes a path with spaces or commas for several files")
                 continue
             }
             table.comment(system.rule(entry.domain.position, path))
-            table.add(entry.domain.value.key, "\(key) \(chain)")
+            table.add(entry.domain.value.key, files.joined(separator: " "))
         }
         return table.isEmpty ? nil : table
+    }
+
+    /// postconf(5) relay_clientcerts: by fingerprint, in capitals as Postfix looks them up; the value means nothing.
+    func relayClients() -> Table? {
+        guard !system.tls.relayClients.value.isEmpty else { return nil }
+        var table = Table(.relayClients)
+        for fingerprint in system.tls.relayClients.value {
+            table.comment(system.rule(fingerprint.position, "tls.relay_clientcerts"))
+            table.add(fingerprint.value.uppercased(), "may relay")
+        }
+        return table
     }
 
     /// For the relay alone where it has a level of its own.

@@ -81,7 +81,8 @@ extension RenderPlan {
                 "smtpd_helo_required": "yes",
                 "strict_rfc821_envelopes": "yes",
                 // No open relay, and no smuggling of messages past bare line feeds, from trusted clients neither.
-                "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination",
+                "smtpd_relay_restrictions": system.tls.relayClients.value.isEmpty
+                    ? "permit_mynetworks, reject_unauth_destination" : "permit_mynetworks, permit_tls_clientcerts, reject_unauth_destination",
                 "smtpd_forbid_bare_newline": "reject",
                 "smtpd_forbid_bare_newline_exclusions": "",
                 // The header of a message is its author's, whoever hands it in; 100 hops are allowed (RFC 5321 §6.3), and Postfix

@@ -14,6 +14,7 @@ struct Table {
         case localRecipients = "local_recipients"
         case senderLogins = "sender_logins"
         case certificates = "tls_certificates"
+        case relayClients = "relay_clientcerts"
         case tlsPolicy = "tls_policy"
         case relayPassword = "sasl_passwd"
         case canonical

@@ -5,9 +5,9 @@
 package import MailSyntax
 
 enum Verb: Hashable, Sendable {
-    case helo, ehlo, lhlo, mail, rcpt, data, bdat, rset, noop, vrfy, expn, etrn, help, quit, auth, xclient, xforward
+    case helo, ehlo, lhlo, mail, rcpt, data, bdat, rset, noop, vrfy, expn, etrn, help, quit, starttls, auth, xclient, xforward
     /// Known, and not offered.
-    case starttls, turn
+    case turn
     case foreign, unknown
 }
 
@@ -18,6 +18,7 @@ enum Command: Hashable, Sendable {
     case recipient(RecipientCommand)
     case data
     case chunk(size: Int, isLast: Bool)
+    case startTLS
     case reset
     case noop
     case verify(String)
@@ -82,7 +83,9 @@ struct CommandLine: Sendable {
         case .xclient: return .override(try ClientClaims(&cursor, .override))
         case .xforward: return .forward(try ClientClaims(&cursor, .forward))
         case .auth: return try login(&cursor)
-        case .starttls, .turn: throw .notOffered
+        // RFC 3207 §4: no parameters.
+        case .starttls: return try alone(.startTLS, cursor, usage: "STARTTLS")
+        case .turn: throw .notOffered
         case .foreign: throw .foreignProtocol
         case .unknown: throw .unknownCommand
         }

@@ -52,6 +52,9 @@ extension ServerSession {
         case .success(.recipient(let command)): recipient(command)
         case .success(.data): beginData()
         case .success(.chunk(let size, let isLast)): beginChunk(size, isLast: isLast)
+        case .success(.startTLS):
+            phase = .waiting(.encryption)
+            actions.append(.startTLS)
         case .success(.reset):
             endTransaction()
             write(Reply(250, EnhancedCode(2, 0, 0), "Ok"))
@@ -78,8 +81,10 @@ extension ServerSession {
 
     /// RFC 5321 §4.1.4: which command may come when.
     private func refusalOutOfOrder(_ verb: Verb) -> Reply? {
+        if let reply = refusalWithoutTLS(verb) { return reply }
         if let reply = refusalWithoutLogin(verb) { return helo == nil ? .needHello : reply }
         switch verb {
+        case .starttls: return refusalOfTLS
         case .auth: return refusalOfLogin
         // RFC 2033 §4.1: an LMTP client says LHLO, and an SMTP client does not.
         case .helo where configuration.dialect == .lmtp, .ehlo where configuration.dialect == .lmtp: return SyntaxFlaw.unknownCommand.reply
@@ -116,7 +121,7 @@ extension ServerSession {
 
     private mutating func countIdleCommand(_ verb: Verb) {
         switch verb {
-        case .noop, .rset, .vrfy, .helo, .ehlo, .lhlo, .help, .expn, .etrn, .xclient, .xforward:
+        case .noop, .rset, .vrfy, .helo, .ehlo, .lhlo, .help, .expn, .etrn, .xclient, .xforward, .starttls:
             idleCommands += 1
             if idleCommands > configuration.limits.idleCommands { errors += 1 }
         default: break
@@ -145,6 +150,7 @@ extension ServerSession {
         words += ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME"]
         // RFC 9422 §4: what the server enforces.
         words.append("LIMITS RCPTMAX=\(configuration.recipientLimit)" + (configuration.messageLimit.map { " MAILMAX=\($0)" } ?? ""))
+        if offersTLS { words.append("STARTTLS") }
         if let login = loginExtension { words.append(login) }
         for (kind, privilege) in [(ClientClaims.Kind.override, Privileges.override), (.forward, .forward)] where privileges.contains(privilege) {
             words.append(([kind.name] + kind.attributes.map(\.rawValue)).joined(separator: " "))
@@ -156,6 +162,7 @@ extension ServerSession {
         var words = (configuration.dialect == .lmtp ? "LHLO" : "HELO EHLO") + " MAIL RCPT DATA BDAT RSET NOOP VRFY"
         if configuration.offersEXPN { words += " EXPN" }
         if configuration.offersETRN { words += " ETRN" }
+        if configuration.encryption != .none { words += " STARTTLS" }
         if configuration.logins != nil { words += " AUTH" }
         return Reply(214, EnhancedCode(2, 0, 0), lines: ["Commands: \(words) HELP QUIT", configuration.dialect == .lmtp ? "See RFC 2033" : "See RFC 5321"])
     }

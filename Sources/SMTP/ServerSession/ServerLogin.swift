@@ -135,15 +135,6 @@ extension ServerSession {
         answer(Reply(235, EnhancedCode(2, 7, 0), "Authentication successful"))
     }
 
-    /// The connection is encrypted from now on, and everything the client said before is forgotten (RFC 3207 §4.2).
-    /// `bindsChannel`: it has what ties a login to it (RFC 5929, RFC 9266).
-    package mutating func becameEncrypted(bindsChannel: Bool) {
-        isEncrypted = true
-        self.bindsChannel = bindsChannel
-        login = nil
-        mayHoldSecrets = false
-    }
-
     /// The answers that end it otherwise.
     package static let loginFailed = Reply(535, EnhancedCode(5, 7, 8), "Error: authentication failed")
     package static let loginMalformed = Reply(501, EnhancedCode(5, 5, 2), "Error: the response is not that of the mechanism")

@@ -10,9 +10,9 @@
 //
 // Extensions, announced because they work: PIPELINING (RFC 2920), SIZE (RFC 1870), VRFY, ENHANCEDSTATUSCODES (RFC 2034),
 // 8BITMIME (RFC 6152), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING and BINARYMIME (RFC 3030), LIMITS (RFC 9422), and where
-// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD, and AUTH (RFC 4954) where users log in. It speaks LMTP
-// (RFC 2033) as well, which is the same but for LHLO and a reply to the content for each recipient. Taken, but not announced: XVERP
-// (Postfix), from those whom the shell lets use it.
+// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD, STARTTLS (RFC 3207), and AUTH (RFC 4954) where users log in.
+// It speaks LMTP (RFC 2033) as well, which is the same but for LHLO and a reply to the content for each recipient. Taken, but not
+// announced: XVERP (Postfix), from those whom the shell lets use it.
 //
 // Does not: decide who may send what to whom, write trace headers, know the time or the client's address.
 
@@ -30,6 +30,7 @@ package struct ServerSession: Sendable {
         /// RFC 5321 §4.5.3.1.8 asks for 100 at least.
         package var recipientLimit: Int
         package var limits: ServerLimits
+        package var encryption = Encryption.none
         /// Nil: no AUTH (RFC 4954) here.
         package var logins: Logins?
         package var dialect = Dialect.smtp
@@ -80,6 +81,8 @@ package struct ServerSession: Sendable {
         case runQueue(QueueNode)
         /// From now on this is the client, by all that was said of it. The greeting is already written.
         case override(ClientClaims)
+        /// `beginTLS` or `answer`.
+        case startTLS
         /// AUTH: `challenge`, `loggedIn` or `answer`. `initial` is the response that came with the command.
         case beginLogin(mechanism: String, initial: [UInt8]?)
         /// The client's answer to the challenge: the same again.
@@ -125,6 +128,8 @@ package struct ServerSession: Sendable {
         case recipient(EnvelopeRecipient)
         case verify
         case login
+        /// From STARTTLS to the end of the handshake, or the refusal.
+        case encryption
         case commit
     }
 
@@ -198,6 +203,18 @@ package struct ServerSession: Sendable {
 
     mutating func setHelo(_ name: String) { helo = name }
 
+    mutating func forgetHello() {
+        helo = nil
+        usesESMTP = false
+    }
+
+    /// Also of a line that is being dropped, or has begun.
+    mutating func dropInput() {
+        input = ByteBuffer()
+        lineLength = 0
+        lines = LineScanner(limit: configuration.limits.commandLine)
+    }
+
     /// Another configuration from now on. False: not now, since a transaction ends by the one that it began with. What EHLO
     /// announced may thus change under a client, which has to be ready for a refusal anyway.
     package mutating func adopt(_ configuration: Configuration) -> Bool {
@@ -265,7 +282,7 @@ extension ServerSession {
             if reply.isPositive { transaction = opened }
         case .recipient(let recipient):
             if reply.isPositive { transaction?.envelope.recipients.append(recipient) }
-        case .verify, .login: break
+        case .verify, .login, .encryption: break
         case .commit:
             // RFC 5321 §4.1.1.4: the buffers are cleared, whatever the outcome.
             transactionEnded()

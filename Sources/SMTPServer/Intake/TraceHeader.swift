@@ -13,12 +13,15 @@ package struct Origin: Sendable {
     package var helo: String?
     /// `SMTP`, `ESMTP`, `UTF8SMTP`, `LMTP`: the WITH of the field (RFC 3848, RFC 6531 §4.3).
     package var protocolName: String
+    /// `using TLSv1.3 with cipher …`; nil: in clear.
+    package var tls: String?
 
-    package init(client: IPAddress?, name: ReverseName = .unknown(hasReverse: false), helo: String?, protocolName: String) {
+    package init(client: IPAddress?, name: ReverseName = .unknown(hasReverse: false), helo: String?, protocolName: String, tls: String? = nil) {
         self.client = client
         self.name = name
         self.helo = helo
         self.protocolName = protocolName
+        self.tls = tls
     }
 }
 
@@ -34,6 +37,7 @@ func receivedField(_ origin: Origin, by hostname: Domain, id: QueueID, recipient
         let helo = origin.helo.flatMap { Domain($0) }?.text ?? client.literal
         field += "from \(helo) (\(origin.name.text) \(client.literal))\r\n\t"
     }
+    if let tls = origin.tls { field += "(\(tls))\r\n\t" }
     field += "by \(hostname.text) (Valija) with \(origin.protocolName) id \(id)"
     if recipients.count == 1 { field += "\r\n\tfor <\(recipients[0].address)>" }
     return field + "; \(time.rfc5322)\r\n"
