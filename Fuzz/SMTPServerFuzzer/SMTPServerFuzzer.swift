@@ -55,6 +55,7 @@ private struct Shell {
             hostname: Domain("mx.example")!, origin: Domain("example")!, messageSizeLimit: Shell.messageSizeLimit, recipientLimit: 3)
         configuration.offersEXPN = true
         configuration.offersETRN = true
+        configuration.encryption = .may
         configuration.logins = .init(mechanisms: ["PLAIN", "LOGIN"], needsTLS: false)
         session = ServerSession(configuration: configuration)
         session.privileges = [.override, .forward]
@@ -112,6 +113,9 @@ private struct Shell {
             events.append("login \(mechanism)")
             answerLogin(initial)
         case .continueLogin(let response): answerLogin(response)
+        case .startTLS:
+            events.append("tls")
+            session.answer(ServerSession.tlsUnavailable)
         case .cancelLogin: events.append("cancel login")
         case .beginContent(let envelope):
             isBinary = envelope.body == .binary

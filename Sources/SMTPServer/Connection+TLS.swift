@@ -3,6 +3,7 @@
 internal import Accounts
 internal import MailSyntax
 internal import NIOCore
+internal import Policy
 internal import SMTP
 internal import TLS
 internal import Telemetry

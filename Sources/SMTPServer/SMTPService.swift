@@ -256,7 +256,7 @@ extension SMTPService.Configuration {
     /// its own socket.
     func sessionNow(for client: ClientFacts) -> ServerSession.Configuration {
         var session = session
-        if tls == nil || tls?.isImplicit == true || client.isLocalProcess { session.encryption = .none }
+        if tls == nil || tls?.isImplicit == true || client.address == nil { session.encryption = .none }
         guard let submission, session.logins != nil else { return session }
         let mechanisms = submission.authenticator.mechanisms
         session.logins?.mechanisms = mechanisms.filter { !$0.bindsChannel }.map(\.rawValue)

@@ -83,6 +83,12 @@ extension Fields {
             line.field("protocol", client.protocolName)
             line.endObject()
         }
+        if let tls {
+            line.beginObject("tls")
+            line.field("version", tls.version)
+            line.field("cipher", tls.cipher)
+            line.endObject()
+        }
         line.field("user", user)
         line.field("mechanism", mechanism)
         line.field("origin_id", originID)

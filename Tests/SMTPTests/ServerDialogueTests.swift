@@ -54,6 +54,8 @@ struct Dialogue: CustomTestStringConvertible {
         case "idle": configuration.limits.idleCommands = number
         case "overshoot": configuration.limits.recipientOvershoot = number
         case "logins": configuration.logins = .init(mechanisms: ["PLAIN", "LOGIN"], needsTLS: false)
+        case "tls": configuration.encryption = .may
+        case "tls_required": configuration.encryption = .encrypt
         case "login_required": configuration.logins?.isRequired = true
         case "login_needs_tls": configuration.logins?.needsTLS = true
         case "login_line": configuration.limits.loginLine = number

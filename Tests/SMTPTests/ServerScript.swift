@@ -73,6 +73,9 @@ struct ServerScript {
         case .override(let claims): transcript.events.append("override \(ServerScript.describe(claims))")
         case .beginLogin(let mechanism, let initial): beginLogin(mechanism, initial)
         case .continueLogin(let response): continueLogin(response)
+        case .startTLS:
+            transcript.events.append("start TLS")
+            session.answer(ServerSession.tlsUnavailable)
         case .cancelLogin: transcript.events.append("cancel login")
         case .beginContent(let envelope):
             transcript.events.append("begin \(ServerScript.describe(envelope)) by \(session.protocolName)" + (session.forwarded.map { " for \(ServerScript.describe($0))" } ?? ""))
