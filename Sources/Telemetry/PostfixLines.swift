@@ -89,10 +89,8 @@ struct PostfixLines {
 
     /// With `smtpd_tls_loglevel = 1`.
     private func encrypted(_ fields: Fields, _ page: inout Page) {
-        guard let tls = fields.tls else { return }
-        page.line(
-            page.server, session: fields.session,
-            "Anonymous TLS connection established from \(client(fields)): \(tls.version) with cipher \(tls.cipher) (\(tls.bits)/\(tls.bits) bits)")
+        let kind = fields.tls.map { ": \($0.version) with cipher \($0.cipher) (\($0.bits)/\($0.bits) bits)" } ?? ""
+        page.line(page.server, session: fields.session, "Anonymous TLS connection established from \(client(fields))\(kind)")
     }
 
     private func disconnect(_ fields: Fields, _ page: inout Page) {

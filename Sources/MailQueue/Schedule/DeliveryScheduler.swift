@@ -465,15 +465,3 @@ extension EnhancedCode {
     /// RFC 3463 §2: what can be said when the peer gave no enhanced code.
     package static func generic(for reply: Reply) -> EnhancedCode { EnhancedCode(reply.isPositive ? 2 : reply.isTransient ? 4 : 5, 0, 0) }
 }
-
-extension StoredMessage {
-    init(_ message: IncomingMessage) {
-        self.init(
-            id: message.id, sender: message.envelope.sender, received: message.received, size: message.content.size,
-            flags: message.flags, envelopeID: message.envelope.envelopeID,
-            due: message.received, attempts: 0, isLeased: true,
-            recipients: message.recipients.map { StoredRecipient(recipient: $0, state: .pending) }
-                + message.expansions.map { StoredRecipient(recipient: $0, state: .expanded) })
-        verp = message.envelope.verp
-    }
-}

@@ -157,3 +157,15 @@ extension DeliveryRequest {
             envelopeID: message.envelopeID, received: message.received, content: content, recipients: recipients)
     }
 }
+
+extension StoredMessage {
+    init(_ message: IncomingMessage) {
+        self.init(
+            id: message.id, sender: message.envelope.sender, received: message.received, size: message.content.size,
+            flags: message.flags, envelopeID: message.envelope.envelopeID,
+            due: message.received, attempts: 0, isLeased: true,
+            recipients: message.recipients.map { StoredRecipient(recipient: $0, state: .pending) }
+                + message.expansions.map { StoredRecipient(recipient: $0, state: .expanded) })
+        verp = message.envelope.verp
+    }
+}
