@@ -461,6 +461,7 @@ final class Connection: ChannelDuplexHandler {
         fields.session = number.map(String.init)
         fields.client = Fields.Client(
             address: client.address?.description ?? (opener == nil ? "local" : "unknown"), name: client.confirmedName, helo: session.helo)
+        fields.tls = tls?.facts?.fields
     }
 
     func logRefusal(

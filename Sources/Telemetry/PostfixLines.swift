@@ -89,8 +89,8 @@ struct PostfixLines {
 
     /// With `smtpd_tls_loglevel = 1`.
     private func encrypted(_ fields: Fields, _ page: inout Page) {
-        let kind = fields.tls.map { ": \($0.version) with cipher \($0.cipher) (\($0.bits)/\($0.bits) bits)" } ?? ""
-        page.line(page.server, session: fields.session, "Anonymous TLS connection established from \(client(fields))\(kind)")
+        let terms = fields.tls.map { ": \($0.version) with cipher \($0.cipher) (\($0.bits)/\($0.bits) bits)" } ?? ""
+        page.line(page.server, session: fields.session, "Anonymous TLS connection established from \(client(fields))\(terms)")
     }
 
     private func disconnect(_ fields: Fields, _ page: inout Page) {

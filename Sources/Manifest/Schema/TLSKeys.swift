@@ -9,7 +9,7 @@ enum TLSKeys {
 
     static let level = Key(
         "level", .choice(MailSystem.TLSLevel.self), default: "none", example: "may",
-        postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections are encrypted: never, where possible, or always.")
+        postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections that come in are encrypted: never, where the client can, or always. What goes out is in clear in this version.")
     static let certificate = Key(
         "certificate", .oneOrMany(of: .path), example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files",
         "The server's certificate with its chain, in PEM; goes with `key`. Or a list: one with an ECDSA key and one with an RSA key.")
@@ -43,6 +43,9 @@ enum TLSKeys {
         if level.value != .none, own == nil, !findings.hasErrors {
             findings.warning(
                 .noCertificate, "the server makes a certificate of its own, which others cannot verify", at: level.span, hint: "add certificate and key")
+        }
+        if level.value == .encrypt {
+            findings.warning(.noEffect, "only what comes in is encrypted: this version sends mail in clear", at: level.span, hint: "see docs/tls.md")
         }
         return MailSystem.TLS(level: level, certificate: own, certificates: others, relayClients: clients)
     }
