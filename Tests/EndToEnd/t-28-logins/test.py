@@ -203,7 +203,7 @@ def _():
         with smtplib.SMTP("127.0.0.1", server.submission_port) as client:
             client.ehlo()
             assert "auth" not in client.esmtp_features
-        assert login(server) == (538, b"5.7.11 Encryption required for requested authentication mechanism")
+        assert login(server) == (530, b"5.7.0 Must issue a STARTTLS command first")
         # Port 25 knows no logins.
         with Dialogue(server.port) as client:
             assert "AUTH" not in client.expect("EHLO client.example.net", "250")
