@@ -41,6 +41,12 @@ EVERYWHERE = [
                              r"postfix 8BITMIME (AUTH )?CHUNKING \2ETRN \3"),
     ("binarymime-limits", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES ETRN )LIMITS "
                                           r"(PIPELINING SIZE SMTPUTF8 VRFY), postfix 8BITMIME (AUTH )?CHUNKING \2\3"),
+    ("own-certificate", "virtual unix", r"extensions: valija 8BITMIME AUTH BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS PIPELINING SIZE SMTPUTF8 STARTTLS VRFY, "
+                                        r"postfix 8BITMIME AUTH CHUNKING DSN ENHANCEDSTATUSCODES ETRN PIPELINING SIZE SMTPUTF8 VRFY"),
+    ("list-message", "virtual", r"mailbox \S+: (?:From line: valija From owner-\S+, postfix From .*|Return-Path: valija <owner-\S+>, postfix <.*>)"),
+    ("list-message", "virtual unix", r"mailbox (\S+): Delivered-To: valija \1@example.org / \S+@example.org, postfix \1@example.org(?: / \S+)?"),
+    ("list-message", "virtual", r"mailbox \S+: trace fields: valija Return-Path X-Original-To Delivered-To Received Delivered-To Received, "
+                                r"postfix Return-Path Delivered-To Received"),
     ("x-original-to", "virtual", r"mailbox \S+: X-Original-To: valija \S.*, postfix none"),
     ("x-original-to", "virtual", r"mailbox \S+: trace fields: valija Return-Path X-Original-To Delivered-To Received, "
                                  r"postfix Return-Path Delivered-To Received"),

@@ -44,6 +44,7 @@ class Rendered(Postfix):
                 "list": f":include:{self.drop}/a list",
             },
             "address_extension": "+", "networks": ["127.0.0.0/8"],
+            "local_delivery": {"allow_mail_to_commands": ["alias"]},
             "mailboxes": {"directory": str(self.mail), "format": "maildir"},
             "listen": {"smtp": [f"127.0.0.1:{port}"], **listen},
             **keys,

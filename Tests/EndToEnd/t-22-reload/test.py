@@ -269,9 +269,9 @@ def _():
 
     with Sink(slowly) as slow, Sink() as fast, Server(relayhost=f"[127.0.0.1]:{slow.port}") as server:
         try:
-            # As many connections as the queue has for one place; what comes then, waits.
+            # As many connections as the queue has for a place that it does not know yet; what comes then, waits.
             sent = 0
-            while slow.connections < 20:
+            while slow.connections < 5:
                 server.send(message(f"outside {sent}"), [f"someone{sent}@elsewhere.example"])
                 sent += 1
             for n in range(20):
