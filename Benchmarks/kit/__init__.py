@@ -51,7 +51,7 @@ def is_listening(port):
 class Valija:
     name = "Valija"
 
-    def __init__(self, directory, users=f"  {USER}: {{}}\n", connections=200, extra=""):
+    def __init__(self, directory, users=f"  {USER}: {{}}\n", connections=200, extra="", submissions=None):
         """`users`: the lines below that key; `extra`: further keys of the manifest, at its top level."""
         self.directory, self.port, self.health_port = own_part(directory, "valija"), free_port(), free_port()
         self.maildir = self.directory / "mail" / USER / "new"
@@ -70,7 +70,7 @@ users:
 limits: {{ connections_per_client: {connections}, mailbox_size: 0 }}
 mailboxes: {{ format: maildir, directory: {self.directory}/mail }}
 queue: {{ directory: {self.directory}/spool }}
-listen: {{ smtp: ["127.0.0.1:{self.port}"], health: ["127.0.0.1:{self.health_port}"] }}
+listen: {{ smtp: ["127.0.0.1:{self.port}"], health: ["127.0.0.1:{self.health_port}"]{f', submissions: ["127.0.0.1:{submissions}"]' if submissions else ""} }}
 {extra}""")
         self.process = None
 
