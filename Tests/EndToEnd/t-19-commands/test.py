@@ -10,6 +10,11 @@ from kit import *
 HERE = pathlib.Path(__file__).parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
+# Debian's programs want a main.cf, which a Postfix that was installed without a configuration does not have.
+(SCRATCH / "postfix").mkdir()
+(SCRATCH / "postfix/main.cf").write_text(f"compatibility_level = 3.6\nmyhostname = {os.uname().nodename}\n")
+os.environ["MAIL_CONFIG"] = str(SCRATCH / "postfix")
+
 
 def ours(name, *arguments, **options):
     """Valija by one of its other names."""

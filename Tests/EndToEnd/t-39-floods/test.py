@@ -47,8 +47,8 @@ def _():
                 for _ in range(3):
                     one.expect("MAIL FROM:<>", "250")
                     one.expect("RSET", "250")
-        rules = {event.get("rule", "").split(" ")[-1] for event in server.events("message.rejected")}
-        assert {f"limits.{name}_rate" for name in ("connection", "message", "recipient", "error")} <= rules, rules
+        wanted = {f"limits.{name}_rate" for name in ("connection", "message", "recipient", "error")}
+        wait_for(lambda: wanted <= {event.get("rule", "").split(" ")[-1] for event in server.events("message.rejected")}, what="their lines in the log")
 
 
 @test("a client that drips octets gets no more time for a command than a silent one; others go on meanwhile")
