@@ -170,6 +170,7 @@ struct Side: Sendable {
             Value("delivery.initial_concurrency", "\(delivery.initialConcurrency.value)"),
             Value("delivery.rate_delay", delivery.rateDelay.map { time($0.value) }),
             Value("delivery.recipients_per_message", "\(delivery.recipientsPerMessage.value)"),
+            Value("delivery.mx_address_limit", "\(delivery.addressLimit.value)"), Value("delivery.mx_session_limit", "\(delivery.sessionLimit.value)"),
             Value("delivery.fallback_relay", delivery.fallbackRelays.isEmpty ? nil : delivery.fallbackRelays.map { "\($0.value)" }.joined(separator: ", ")),
             Value("delivery.timeouts.connect", time(timeouts.connect.value)), Value("delivery.timeouts.helo", time(timeouts.hello.value)),
             Value("delivery.timeouts.mail", time(timeouts.mail.value)), Value("delivery.timeouts.rcpt", time(timeouts.recipient.value)),

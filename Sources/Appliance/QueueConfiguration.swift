@@ -85,6 +85,8 @@ func nextHopConfiguration(_ system: MailSystem, _ router: Router, faults: inout 
     var limits = SMTPAgent.Limits()
     limits.grace = Grace.conversations
     limits.recipients = system.delivery.recipientsPerMessage.value
+    limits.addresses = limit(system.delivery.addressLimit)
+    limits.sessions = limit(system.delivery.sessionLimit)
     let timeouts = system.delivery.timeouts
     limits.connect = timeouts.connect.value
     limits.timeouts.greeting = timeouts.hello.value
@@ -98,6 +100,9 @@ func nextHopConfiguration(_ system: MailSystem, _ router: Router, faults: inout 
         hostname: system.hostname.value, limits: limits, ownEndpoints: ownEndpoints(system.listen.smtp.value), rewriting: OutgoingRewriting(router),
         logins: relayLogins(system, faults: &faults), fallbacks: system.delivery.fallbackRelays.map(\.value))
 }
+
+/// 0: none.
+private func limit(_ number: Located<Int>) -> Int { number.value == 0 ? .max : number.value }
 
 extension MailboxFormat {
     fileprivate init(_ format: MailSystem.MailboxFormat) {

@@ -46,6 +46,9 @@ extension MailSystem {
         /// Between two messages to one destination; nil: none.
         package var rateDelay: Located<Duration>?
         package var recipientsPerMessage: Located<Int>
+        /// Addresses that one delivery tries, and servers that a message is offered to; 0: no limit.
+        package var addressLimit: Located<Int>
+        package var sessionLimit: Located<Int>
         package var fallbackRelays: [Located<NextHop>]
         package var timeouts: DeliveryTimeouts
     }

@@ -10,7 +10,7 @@ import Testing
 @testable import Delivery
 
 /// What was reported, in short: `1/0 delivered 250 2.0.0 taken`.
-private final class Reports: Sendable {
+final class Reports: Sendable {
     private let box = NIOLockedValueBox<[(line: String, relay: String)]>([])
 
     func add(_ report: DeliveryReport) {
@@ -31,12 +31,12 @@ private final class Reports: Sendable {
 
 @Suite("SMTP agent")
 struct SMTPAgentTests {
-    private static let names = NameTable(hosts: [
+    static let names = NameTable(hosts: [
         Domain("peer.example")!: .found([IPAddress("127.0.0.1")!]),
         Domain("down.example")!: .failure(reason: "SERVFAIL"),
     ])
 
-    private func agent(_ names: NameTable = names, change: (inout SMTPAgent.Limits) -> Void = { _ in }) -> SMTPAgent {
+    func agent(_ names: NameTable = names, change: (inout SMTPAgent.Limits) -> Void = { _ in }) -> SMTPAgent {
         var limits = SMTPAgent.Limits()
         change(&limits)
         return SMTPAgent(
@@ -44,7 +44,7 @@ struct SMTPAgentTests {
             group: .singletonMultiThreadedEventLoopGroup, threadPool: .singleton)
     }
 
-    private func request(
+    func request(
         _ id: Int64, to recipients: [String] = ["b@you.example"], content: MessageContent = .inline(ByteBuffer(string: "Subject: x\r\n\r\nx\r\n"))
     ) -> DeliveryRequest {
         DeliveryRequest(
@@ -56,7 +56,7 @@ struct SMTPAgentTests {
             })
     }
 
-    private func deliver(_ batch: [DeliveryRequest], to hop: NextHop, by agent: SMTPAgent? = nil) async -> Reports {
+    func deliver(_ batch: [DeliveryRequest], to hop: NextHop, by agent: SMTPAgent? = nil) async -> Reports {
         let reports = Reports()
         await (agent ?? self.agent()).deliver(batch, to: .nextHop(hop)) { reports.add($0) }
         return reports

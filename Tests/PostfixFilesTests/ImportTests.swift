@@ -70,16 +70,18 @@ private let cases = [
             default_destination_concurrency_limit = 7
             default_destination_rate_delay = 2s
             smtp_connect_timeout = 10s
+            smtp_mx_address_limit = 0
+            smtp_mx_session_limit = 4
             mailbox_transport = lmtp:unix:private/dovecot-lmtp
             """,
         manifest: [
             "  a.example: \"[10.0.0.1]:2525\"", "  \".b.example\": \"lmtp:[10.0.0.2]\"", "  c.example: mx", "  u@d.example: d.example",
-            "  \"@sales.example.org\": \"[10.0.0.3]:587\"", "  concurrency: 7", "  rate_delay: 2s", "  fallback_relay: [\"[10.0.0.4]\", backup.example]",
+            "  \"@sales.example.org\": \"[10.0.0.3]:587\"", "  concurrency: 7", "  rate_delay: 2s", "  mx_address_limit: 0", "  mx_session_limit: 4", "  fallback_relay: [\"[10.0.0.4]\", backup.example]",
             "  timeouts: {connect: 10s}", "  via: \"lmtp:unix:/var/spool/postfix/private/dovecot-lmtp\"",
         ],
         report: [
             "transport_maps: translated", "sender_dependent_relayhost_maps: translated", "bob@example.org: harmless to drop", "smtp_fallback_relay: translated",
-            "mailbox_transport: translated", "smtp_connect_timeout: translated",
+            "mailbox_transport: translated", "smtp_connect_timeout: translated", "smtp_mx_session_limit: translated",
         ]),
     Case(
         testDescription: "networks in all of their forms", main: "mydestination =\nmynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128, 10.1.0.0/16, !10.1.2.3 0.0.0.0/0 /in/more",

@@ -111,6 +111,8 @@ private let outgoing = MailSystem.with {
     $0.delivery.fallbackRelays = [Located(NextHop("[backup.example.net]")!, at: line(28))]
     $0.delivery.timeouts.connect = Located(.seconds(10), at: line(29))
     $0.delivery.timeouts.hello = Located(.seconds(60), at: line(30))
+    $0.delivery.addressLimit = Located(0, at: line(31))
+    $0.delivery.sessionLimit = Located(3, at: line(32))
 }
 
 /// A small company: one canonical domain, two virtual ones, a provider's relay, mbox.

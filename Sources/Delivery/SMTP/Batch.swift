@@ -11,6 +11,20 @@ struct Shipment: Sendable {
     let recipients: [QueuedRecipient]
     /// Nil: it goes out as it is in the queue.
     var outgoing: Outgoing?
+    /// What the last server that was tried said to each recipient; empty: none was.
+    var refusals: [Refusal] = []
+    /// The servers that put it off, by their `relay`.
+    var visited: Set<String> = []
+    /// How many of those belong to the next hop that is being tried.
+    var sessions = 0
+
+    /// "Not now", from a server that is not the last to be tried.
+    struct Refusal: Sendable {
+        let reply: Reply
+        let relay: String
+        let answers: String?
+        let blamesPlace: Bool
+    }
 
     /// What is different about it on the way.
     struct Outgoing: Sendable {
@@ -38,6 +52,19 @@ struct Batch: Sendable {
     private let report: @Sendable (DeliveryReport) -> Void
     /// Last first, so that taking the next is cheap.
     private var waiting: [Shipment]
+    /// What a server put off, for the next one.
+    private var passedOn: [Shipment] = []
+    /// What may be done with what a server puts off.
+    var prospects = Prospects()
+
+    struct Prospects: Sendable {
+        /// After this server there is none of this next hop.
+        var isLastServer = false
+        /// After this next hop there is another.
+        var hasFallback = false
+        /// How many servers of a next hop are to be asked for one message.
+        var mostSessions = Int.max
+    }
 
     /// `recipients`: how many go with one transaction.
     init(_ requests: [DeliveryRequest], recipients most: Int = 50, report: @escaping @Sendable (DeliveryReport) -> Void) {
@@ -72,7 +99,10 @@ struct Batch: Sendable {
         }
     }
 
+    /// Nothing is to be sent now.
     var isEmpty: Bool { waiting.isEmpty }
+    /// And nothing was put off.
+    var isDone: Bool { waiting.isEmpty && passedOn.isEmpty }
     var count: Int { waiting.count }
 
     mutating func next() -> Shipment? { waiting.popLast() }
@@ -80,19 +110,61 @@ struct Batch: Sendable {
     /// Puts back what `next` gave and nobody was told of.
     mutating func putBack(_ shipment: Shipment) { waiting.append(shipment) }
 
+    // MARK: From server to server
+
+    /// Whether what this server puts off goes to another.
+    func mayPassOn(_ shipment: Shipment) -> Bool {
+        prospects.hasFallback || !prospects.isLastServer && shipment.sessions + 1 < prospects.mostSessions
+    }
+
+    /// The recipients of `shipment` that the server `relay` put off, by their places in it.
+    mutating func passOn(_ shipment: Shipment, _ refusals: [(index: Int, refusal: Shipment.Refusal)], by relay: String) {
+        guard !refusals.isEmpty else { return }
+        var rest = Shipment(request: shipment.request, recipients: refusals.map { shipment.recipients[$0.index] }, outgoing: shipment.outgoing)
+        rest.refusals = refusals.map(\.refusal)
+        rest.visited = shipment.visited.union([relay])
+        rest.sessions = shipment.sessions + 1
+        passedOn.append(rest)
+    }
+
+    /// From here on `relay` is tried: what it was not asked for yet waits, all else does not.
+    mutating func turn(to relay: String) {
+        let isFor = { [prospects] (shipment: Shipment) in shipment.sessions < prospects.mostSessions && !shipment.visited.contains(relay) }
+        let others = waiting.filter { !isFor($0) }
+        waiting = waiting.filter(isFor) + passedOn.filter(isFor).reversed()
+        passedOn = passedOn.filter { !isFor($0) } + others.reversed()
+    }
+
+    /// Another next hop is tried for what is left.
+    mutating func beginNextHop() {
+        for index in passedOn.indices { passedOn[index].sessions = 0 }
+        for index in waiting.indices { waiting[index].sessions = 0 }
+    }
+
+    // MARK: Reports
+
     func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String, answers: String? = nil, blamesPlace: Bool = false) {
         report(DeliveryReport(
             id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay, answers: answers, blamesPlace: blamesPlace))
     }
 
+    /// What a server said to a recipient says more than that the next one could not be asked.
     func giveUp(_ shipment: Shipment, because reply: Reply, relay: String, blamesPlace: Bool = false) {
-        for recipient in shipment.recipients {
-            report(reply.isPermanent ? .failed(reply) : .deferred(reply), for: recipient, of: shipment, relay: relay, blamesPlace: blamesPlace)
+        for (index, recipient) in shipment.recipients.enumerated() {
+            let refusal =
+                shipment.refusals.isEmpty
+                ? Shipment.Refusal(reply: reply, relay: relay, answers: nil, blamesPlace: blamesPlace) : shipment.refusals[index]
+            let isPermanent = shipment.refusals.isEmpty && reply.isPermanent
+            report(
+                isPermanent ? .failed(refusal.reply) : .deferred(refusal.reply), for: recipient, of: shipment, relay: refusal.relay,
+                answers: refusal.answers, blamesPlace: refusal.blamesPlace)
         }
     }
 
     /// Reports all that is left. `blamesPlace`: the next hop could not be used at all.
     mutating func giveUp(because reply: Reply, relay: String, blamesPlace: Bool = false) {
+        for shipment in passedOn { giveUp(shipment, because: reply, relay: relay, blamesPlace: blamesPlace) }
+        passedOn = []
         while let shipment = next() { giveUp(shipment, because: reply, relay: relay, blamesPlace: blamesPlace) }
     }
 }

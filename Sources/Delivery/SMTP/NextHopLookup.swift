@@ -34,16 +34,15 @@ package struct Target: Hashable, Sendable {
 }
 
 package struct NextHopLookup: Sendable {
-    /// How many addresses of a next hop one delivery tries: a sender has other mail to care for. Postfix has five too
-    /// (`smtp_mx_address_limit`).
-    package static let mostTargets = 5
-
     let names: any NameService
     /// This server, to see that mail comes back to it: by its name, and by where it listens.
     let hostname: Domain
     let ownEndpoints: Set<Endpoint>
+    /// How many addresses of a next hop one delivery tries: a sender has other mail to care for (Postfix's `smtp_mx_address_limit`).
+    let mostTargets: Int
 
-    package init(names: any NameService, hostname: Domain, ownEndpoints: Set<Endpoint> = []) {
+    package init(names: any NameService, hostname: Domain, ownEndpoints: Set<Endpoint> = [], mostTargets: Int = 5) {
+        self.mostTargets = mostTargets
         self.names = names
         self.hostname = hostname
         self.ownEndpoints = ownEndpoints
@@ -88,7 +87,7 @@ package struct NextHopLookup: Sendable {
     private func targets(of groups: [[Domain]], port: UInt16, for domain: Domain?) async -> Result<[Target], Reply> {
         var targets: [Target] = []
         var obstacle: Reply?
-        for group in groups where targets.count < NextHopLookup.mostTargets {
+        for group in groups where targets.count < mostTargets {
             let (found, flaw, isOwn) = await self.targets(of: group, port: port, until: domain != nil)
             if isOwn {
                 obstacle = obstacle ?? Reply(554, EnhancedCode(5, 4, 6), "mail for \(domain!) loops back to myself")
@@ -98,7 +97,7 @@ package struct NextHopLookup: Sendable {
             if let flaw, obstacle == nil || flaw.isTransient { obstacle = flaw }
             for target in found where !targets.contains(where: { $0.address == target.address }) { targets.append(target) }
         }
-        guard targets.isEmpty else { return .success(Array(targets.prefix(NextHopLookup.mostTargets))) }
+        guard targets.isEmpty else { return .success(Array(targets.prefix(mostTargets))) }
         return .failure(obstacle ?? Reply(550, EnhancedCode(5, 4, 4), "host not found"))
     }
 
@@ -117,7 +116,7 @@ package struct NextHopLookup: Sendable {
             case .failure(let reason):
                 flaw = Reply(451, EnhancedCode(4, 4, 3), "host \(host) could not be looked up: \(reason)")
             }
-            if found.count >= NextHopLookup.mostTargets, !looksForItself { break }
+            if found.count >= mostTargets, !looksForItself { break }
         }
         return (found, flaw, false)
     }

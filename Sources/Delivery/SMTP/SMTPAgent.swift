@@ -3,7 +3,8 @@
 //
 // Errors: each recipient gets the reply of the server that answered for it, or one of ours with the code of RFC 3463
 // that says what went wrong (4.4.1 no connection, 4.4.2 connection lost, 4.4.3 and 5.4.4 names, …). When a server takes
-// no mail or breaks down before it has answered for a message, the next address is tried; after that, the queue decides.
+// no mail, puts a message or some of its recipients off, or breaks down before it may have the message, the next address is tried
+// for them, as Postfix's smtp(8) does; after the last, the queue decides.
 
 package import DNS
 package import MailQueue
@@ -54,6 +55,10 @@ package final class SMTPAgent: DeliveryAgent {
         /// Recipients of one transaction. RFC 5321 §4.5.3.1.8: a server must take 100 at least. 50 is Postfix's
         /// `default_destination_recipient_limit`.
         package var recipients = 50
+        /// Addresses of a next hop that one delivery tries, and sessions at them that one message is offered in (Postfix's
+        /// `smtp_mx_address_limit`, `smtp_mx_session_limit`).
+        package var addresses = 5
+        package var sessions = 2
         /// What a message under way is given to finish when the task is cancelled.
         package var grace: Duration = .seconds(5)
 
@@ -89,7 +94,7 @@ package final class SMTPAgent: DeliveryAgent {
         let cancellation = Cancellation()
         await withTaskCancellationHandler {
             batch = await sendOverIdle(batch, hop, cancellation)
-            if !batch.isEmpty { await sendOverNew(batch, hop, cancellation) }
+            if !batch.isDone { await sendOverNew(batch, hop, cancellation) }
         } onCancel: {
             cancellation.cancel()
         }
@@ -127,41 +132,48 @@ package final class SMTPAgent: DeliveryAgent {
     private func sendOverNew(_ batch: Batch, _ hop: NextHop, _ cancellation: Cancellation) async {
         var batch = batch
         let configuration = configuration.withLockedValue { $0 }
+        let fallbacks = hop.dialect == .smtp ? configuration.fallbacks.filter { $0 != hop } : []
+        batch.prospects.hasFallback = !fallbacks.isEmpty
         var obstacle = await sendToServers(&batch, of: hop, hop, configuration, cancellation)
-        // A server that had the batch and fell silent may have taken more than it said: no other is tried now.
-        if obstacle?.mayGoOn != false, hop.dialect == .smtp {
-            for fallback in configuration.fallbacks where fallback != hop && !batch.isEmpty && !cancellation.isCancelled {
-                let other = await sendToServers(&batch, of: fallback, hop, configuration, cancellation)
-                // What is reported is what the last resort came to: the sender's mail waits for that.
-                if let other { obstacle = other }
-                if other?.mayGoOn == false { break }
-            }
+        for (index, fallback) in fallbacks.enumerated() where !batch.isDone && !cancellation.isCancelled {
+            batch.prospects.hasFallback = index < fallbacks.count - 1
+            batch.beginNextHop()
+            // What is reported is what the last resort came to: the sender's mail waits for that.
+            if let other = await sendToServers(&batch, of: fallback, hop, configuration, cancellation) { obstacle = other }
         }
         if cancellation.isCancelled { return batch.giveUp(because: .stopped, relay: obstacle?.relay ?? "none") }
-        if let obstacle { batch.giveUp(because: obstacle.reply, relay: obstacle.relay, blamesPlace: obstacle.reply.isTransient) }
+        let reply = obstacle?.reply ?? Reply(451, EnhancedCode(4, 3, 0), "server unavailable or unable to receive mail")
+        batch.giveUp(because: reply, relay: obstacle?.relay ?? "none", blamesPlace: reply.isTransient)
     }
 
     private struct Obstacle {
         var reply: Reply
         var relay: String
-        var mayGoOn = true
     }
 
-    /// Tries the servers of `hop` in turn. Connections are kept for `destination`. Nil: all was sent.
+    /// Tries the servers of `hop` in turn. Connections are kept for `destination`. Nil: nothing stood in the way.
     private func sendToServers(
         _ batch: inout Batch, of hop: NextHop, _ destination: NextHop, _ configuration: Configuration, _ cancellation: Cancellation
     ) async -> Obstacle? {
         var generator = SystemRandomNumberGenerator()
         let targets: [Target]
-        let lookup = NextHopLookup(names: names, hostname: configuration.hostname, ownEndpoints: configuration.ownEndpoints)
+        let lookup = NextHopLookup(
+            names: names, hostname: configuration.hostname, ownEndpoints: configuration.ownEndpoints, mostTargets: configuration.limits.addresses)
         switch await lookup.targets(of: hop, using: &generator) {
         case .success(let found): targets = found
         case .failure(let reply): return Obstacle(reply: reply, relay: "none")
         }
+        batch.prospects.mostSessions = configuration.limits.sessions
         var index = 0
         var obstacle: Obstacle?
-        while !batch.isEmpty, index < targets.count, !cancellation.isCancelled {
+        while !batch.isDone, index < targets.count, !cancellation.isCancelled {
             let target = targets[index]
+            batch.prospects.isLastServer = index == targets.count - 1
+            batch.turn(to: target.relay)
+            guard !batch.isEmpty else {
+                index += 1
+                continue
+            }
             let before = batch.count
             // What went by a fallback does not wait for more: the next batch tries the destination itself first.
             let end = await connectAndSend(batch, to: target, hop, isKept: hop == destination, configuration, cancellation)
@@ -170,12 +182,9 @@ package final class SMTPAgent: DeliveryAgent {
             if let reason = end.reason, obstacle == nil || !obstacle!.reply.isTransient || reason.isTransient {
                 obstacle = Obstacle(reply: reason, relay: target.relay)
             }
-            if end.timedOut, batch.count < before {
-                obstacle?.mayGoOn = false
-                break
-            }
-            // A server that took something before it went away (too many messages, a restart) is worth a new connection.
-            if batch.count == before { index += 1 }
+            // A server that took something before it went away (too many messages, a restart) is worth a new connection; one that fell
+            // silent is not.
+            if batch.count == before || end.timedOut { index += 1 }
         }
         return batch.isEmpty ? nil : obstacle
     }

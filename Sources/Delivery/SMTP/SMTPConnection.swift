@@ -38,6 +38,8 @@ final class SMTPConnection: ChannelInboundHandler {
         var content: ByteBuffer?
         /// How the file is made 7-bit on its way.
         var plan: SevenBitPlan?
+        /// The recipients that this server put off and another is asked for.
+        var putOff: [(index: Int, refusal: Shipment.Refusal)] = []
     }
 
     private let target: Target
@@ -168,7 +170,7 @@ final class SMTPConnection: ChannelInboundHandler {
                 continue
             }
             guard isReady, end == nil else { break }
-            current = nil
+            endCurrent()
             actions = takeNext()
         }
         setDeadline()
@@ -213,7 +215,17 @@ final class SMTPConnection: ChannelInboundHandler {
         var blamesPlace = false
         // RFC 3463 §3.5, X.4: the way there, and not the message; in words of ours.
         if case .deferred(let reply) = outcome, answers == nil { blamesPlace = reply.enhanced?.subject == 4 }
+        if case .deferred(let reply) = outcome, !isCancelled, !session.mayHaveTakenMessage, run.batch.mayPassOn(shipment) {
+            let refusal = Shipment.Refusal(reply: reply, relay: target.relay, answers: answers, blamesPlace: blamesPlace)
+            current?.putOff.append((index, refusal))
+            return
+        }
         run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay, answers: answers, blamesPlace: blamesPlace)
+    }
+
+    private func endCurrent() {
+        if let current { run?.batch.passOn(current.shipment, current.putOff, by: target.relay) }
+        current = nil
     }
 
     private func putBackCurrent() {
@@ -225,7 +237,7 @@ final class SMTPConnection: ChannelInboundHandler {
     private func close(because reply: Reply?) {
         end = reply ?? Reply(451, EnhancedCode(4, 4, 2), "the session with \(target.peer) is over")
         if current?.hasBegun == false { putBackCurrent() }
-        current = nil
+        endCurrent()
         _ = pool.remove(ObjectIdentifier(self), for: hop)
         finishRun(because: end)
         context?.close(promise: nil)

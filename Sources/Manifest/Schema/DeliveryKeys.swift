@@ -44,15 +44,24 @@ enum DeliveryKeys {
     static let recipients = Key(
         "recipients_per_message", .integer(counts), default: "50", example: "100", postfix: "default_destination_recipient_limit",
         "Recipients of one message in one transaction; more get another.")
+    static let addressLimit = Key(
+        "mx_address_limit", .integer(0...1000), default: "5", example: "10", postfix: "smtp_mx_address_limit",
+        "Addresses of a destination that are tried for one delivery; 0: all.")
+    static let sessionLimit = Key(
+        "mx_session_limit", .integer(0...1000), default: "2", example: "5", postfix: "smtp_mx_session_limit",
+        "Servers of a destination that a message is offered to in one delivery, as long as they say \"later\" (4xx); 0: all.")
     static let fallbackRelay = Key(
         "fallback_relay", Syntax<[Located<NextHop>]>.oneOrMany(of: .nextHop), defaultNote: "none", example: "\"[backup.example.net]:25\"",
-        postfix: "smtp_fallback_relay", "Servers that get mail whose own destination cannot be found or reached.")
+        postfix: "smtp_fallback_relay", "Servers that get mail whose own destination cannot be found or reached, or puts it off (4xx).")
     static let timeouts = Key("timeouts", TimeoutKeys.syntax, default: "{}", example: "{connect: 10s}", "How long another server may take to answer.")
 
-    static let syntax = Syntax<MailSystem.Delivery>.section([concurrency, initialConcurrency, rateDelay, recipients, fallbackRelay, timeouts]) { section, findings in
+    static let syntax = Syntax<MailSystem.Delivery>.section([
+        concurrency, initialConcurrency, rateDelay, recipients, addressLimit, sessionLimit, fallbackRelay, timeouts,
+    ]) { section, findings in
         MailSystem.Delivery(
             concurrency: section.value(concurrency, &findings), initialConcurrency: section.value(initialConcurrency, &findings),
             rateDelay: section.optional(rateDelay, &findings), recipientsPerMessage: section.value(recipients, &findings),
+            addressLimit: section.value(addressLimit, &findings), sessionLimit: section.value(sessionLimit, &findings),
             fallbackRelays: section.optional(fallbackRelay, &findings)?.value ?? [], timeouts: section.value(timeouts, &findings).value)
     }
 }

@@ -261,6 +261,8 @@ package enum ManifestWriter {
             ("initial_concurrency", unless(delivery.initialConcurrency.value, fallback.initialConcurrency.value, number)),
             ("rate_delay", delivery.rateDelay.map { time($0.value) }),
             ("recipients_per_message", unless(delivery.recipientsPerMessage.value, fallback.recipientsPerMessage.value, number)),
+            ("mx_address_limit", unless(delivery.addressLimit.value, fallback.addressLimit.value, number)),
+            ("mx_session_limit", unless(delivery.sessionLimit.value, fallback.sessionLimit.value, number)),
             ("fallback_relay", delivery.fallbackRelays.isEmpty ? nil : .list(delivery.fallbackRelays.map { .text(hop($0.value)) })),
             ("timeouts", timeouts.allSatisfy { $0.1 == nil } ? nil : .mapping(timeouts)),
         ])

@@ -11,6 +11,8 @@ extension Importer {
         count("default_destination_concurrency_limit", \.concurrency, "delivery.concurrency")
         count("initial_destination_concurrency", \.initialConcurrency, "delivery.initial_concurrency")
         count("default_destination_recipient_limit", \.recipientsPerMessage, "delivery.recipients_per_message")
+        count("smtp_mx_address_limit", \.addressLimit, "delivery.mx_address_limit", most: 1000, zero: 0)
+        count("smtp_mx_session_limit", \.sessionLimit, "delivery.mx_session_limit", most: 1000, zero: 0)
         importRateDelay()
         for (parameter, path, key) in [
             ("smtp_connect_timeout", \MailSystem.DeliveryTimeouts.connect, "connect"), ("smtp_helo_timeout", \.hello, "helo"),
@@ -23,11 +25,13 @@ extension Importer {
         }
     }
 
-    private mutating func count(_ parameter: String, _ path: WritableKeyPath<MailSystem.Delivery, Located<Int>>, _ key: String) {
+    /// `zero`: what stands for Postfix's 0, no limit; nil: `most`.
+    private mutating func count(
+        _ parameter: String, _ path: WritableKeyPath<MailSystem.Delivery, Located<Int>>, _ key: String, most: Int = 10_000, zero: Int? = nil
+    ) {
         guard isSet(parameter) else { return }
         guard let number = Int(value(parameter)), number >= 0 else { return note(parameter, .unsupported, "it is no number") }
-        let most = 10_000
-        let bounded = number == 0 ? most : min(number, most)
+        let bounded = number == 0 ? zero ?? most : min(number, most)
         system.delivery[keyPath: path] = located(bounded, place(of: parameter))
         note(parameter, bounded == number ? .translated : .changed, "\(key): \(bounded)")
     }

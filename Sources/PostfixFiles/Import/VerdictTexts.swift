@@ -42,7 +42,7 @@ extension ParameterVerdict {
         +smtpd_starttls_timeout smtpd_*_deadline smtpd_min_data_rate smtpd_recipient_overshoot_limit: sessions have limits of their own
         +smtpd_forbidden_commands smtpd_command_filter: strange commands are refused
         +smtp_*_timeout smtp_*_deadline smtp_min_data_rate smtp_rset_timeout lmtp_*_timeout lmtp_*_deadline lmtp_min_data_rate: deliveries have time limits of their own
-        +smtp_connection_* lmtp_connection_* connection_cache_* smtp_mx_* lmtp_mx_* smtp_randomize_addresses lmtp_randomize_addresses: connections are kept and chosen by rules of their own
+        +smtp_connection_* lmtp_connection_* connection_cache_* lmtp_mx_* smtp_randomize_addresses lmtp_randomize_addresses: connections are kept and chosen by rules of their own
         +smtp_balance_inet_protocols lmtp_balance_inet_protocols smtp_address_preference lmtp_address_preference: both protocols are tried
         +smtp_always_send_ehlo smtp_never_send_ehlo smtp_skip_* lmtp_skip_* smtp_pix_* lmtp_pix_* smtp_quote_rfc821_envelope lmtp_quote_rfc821_envelope: how old servers are humoured
         +smtp_line_length_limit lmtp_line_length_limit smtp_send_xforward_command lmtp_send_xforward_command smtp_send_dummy_mail_auth lmtp_send_dummy_mail_auth: how Postfix speaks SMTP

@@ -90,6 +90,8 @@ extension RenderPlan {
                 "local_header_rewrite_clients": headerClients,
                 "hopcount_limit": "101",
                 "allow_min_user": "yes",
+                // Who may relay may ask for VERP; Postfix lets nobody, unless it is told.
+                "smtpd_authorized_verp_clients": "$mynetworks",
             ])
     }
 
@@ -257,6 +259,7 @@ extension RenderPlan {
             ("concurrency", "default_destination_concurrency_limit", delivery.concurrency),
             ("initial_concurrency", "initial_destination_concurrency", delivery.initialConcurrency),
             ("recipients_per_message", "default_destination_recipient_limit", delivery.recipientsPerMessage),
+            ("mx_address_limit", "smtp_mx_address_limit", delivery.addressLimit), ("mx_session_limit", "smtp_mx_session_limit", delivery.sessionLimit),
         ] where number.position != nil {
             groups.add(system.rule(number.position, "delivery.\(path)"), [parameter: String(number.value)])
         }

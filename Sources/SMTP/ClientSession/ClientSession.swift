@@ -73,6 +73,8 @@ package struct ClientSession: Sendable {
     var hasBegunLogin = false
     /// The first response of a login, where it was too long for the line of AUTH.
     var heldResponse: [UInt8]?
+    /// The session broke off, and the server may have a message that it was sent and did not answer for.
+    package private(set) var mayHaveTakenMessage = false
     private var parser = ReplyParser()
     private var unread = ByteBuffer()
 
@@ -220,6 +222,7 @@ package struct ClientSession: Sendable {
     mutating func end(_ reply: Reply, answers: String? = nil, _ actions: inout [Action]) {
         if let open = transaction {
             transaction = nil
+            mayHaveTakenMessage = answers == nil && (open.step == .endOfData || open.transfer == .eagerChunk)
             if open.isAnswered || open.recipients.contains(.done) {
                 for (index, status) in open.recipients.enumerated() where status != .done {
                     actions.append(.result(recipient: index, reply.isPermanent ? .failed(reply) : .deferred(reply), answers: answers))

@@ -1,11 +1,14 @@
 """What the client does with servers as they are: smtp-sink with its switches for failures, servers without 8BITMIME or with CHUNKING,
 routes by recipient and by sender, and a fallback relay."""
 
+import contextlib
 import email
 import os
+import socket
 import subprocess
 
 from kit import *
+from kit.names import NameServer
 
 OUT = "someone@elsewhere.example"
 EIGHT_BIT = ("Subject: 8\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
@@ -15,16 +18,26 @@ EIGHT_BIT = ("Subject: 8\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; chars
 class SmtpSink:
     """Postfix's smtp-sink with these switches; its dump directory."""
 
-    def __init__(self, *switches):
-        self.port = free_port()
-        self.dump = SCRATCH / f"dump-{self.port}"
+    def __init__(self, *switches, host="127.0.0.1", port=None):
+        self.host, self.port = host, port or free_port()
+        self.dump = SCRATCH / f"dump-{self.host}-{self.port}"
         self.dump.mkdir()
         self.switches = switches
 
     def __enter__(self):
         as_root = ["-u", "root"] if os.geteuid() == 0 else []
-        self.process = subprocess.Popen(["smtp-sink", *as_root, *self.switches, "-d", f"{self.dump}/m.", f"127.0.0.1:{self.port}", "100"], stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(["smtp-sink", *as_root, *self.switches, "-d", f"{self.dump}/m.", f"{self.host}:{self.port}", "100"], stderr=subprocess.DEVNULL)
+        wait_for(lambda: self.answers(), what="smtp-sink")
         return self
+
+    def answers(self):
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection((self.host, self.port), 5).close()
+            return True
+
+    @property
+    def messages(self):
+        return [path.read_bytes() for path in self.dump.glob("m.*")]
 
     def __exit__(self, *_):
         self.process.kill()
@@ -102,3 +115,80 @@ def _():
         assert f":{fallback.port}" in sent["relay"], sent
         server.wait_event("delivery.bounced", queue_id=server.send(message("strict"), ["x@strict.example"], sender="alice@example.org"))
         assert len(fallback.messages) == 1, fallback.messages
+
+
+@contextlib.contextmanager
+def exchangers(*switches, **keys):
+    """Sinks that are the MX hosts of you.example in this order, each with its switches for failures; yields them and the server."""
+    port = free_port()
+    hosts = range(1, len(switches) + 1)
+    zone = "".join(f"@ MX {host}0 mx{host}\nmx{host} A 127.0.3.{host}\n" for host in hosts)
+    with contextlib.ExitStack() as stack:
+        names = stack.enter_context(NameServer({"you.example.": zone}))
+        sinks = [stack.enter_context(SmtpSink(*given, host=f"127.0.3.{host}", port=port)) for host, given in zip(hosts, switches)]
+        server = stack.enter_context(Server(
+            dns={"resolvers": [names.resolver], "dnssec": "none"}, relayhost=f"you.example:{port}", queue={"retry": {"minimum": "1h", "maximum": "2h"}}, **keys))
+        yield sinks, server
+
+
+def first_event(server, queue_id):
+    def events():
+        return [event for event in server.log() if event["event"].startswith("delivery.") and event.get("queue_id") == queue_id]
+    wait_for(events, what="a delivery")
+    return events()[0]
+
+
+# smtp-sink -r: refuses this command with 4xx; -q: hangs up at it. Its dump has what it refused, too.
+for switches in (["-r", "CONNECT"], ["-r", "EHLO", "-r", "HELO"], ["-r", "MAIL"], ["-r", "RCPT"], ["-r", "DATA"], ["-r", "."], ["-q", "CONNECT"], ["-q", "EHLO"], ["-q", "MAIL"],
+                 ["-q", "RCPT"], ["-q", "DATA"]):
+    @test(f"after an exchanger like smtp-sink {' '.join(switches)} the next one is asked, and has the message")
+    def _(switches=switches):
+        # Without PIPELINING too: then each command waits for its reply.
+        for quiet in ([], ["-p"]):
+            with exchangers(switches + quiet, []) as (sinks, server):
+                event = first_event(server, server.send(message("next"), [OUT, "other@elsewhere.example"], sender="alice@example.org"))
+                assert event["event"] == "delivery.sent" and event["relay"].startswith("mx2.you.example[127.0.3.2]"), event
+                server.wait_queue_empty()
+                assert len(sinks[1].messages) == 1, sinks[1].messages
+
+
+@test("5xx ends it, and a connection lost while the answer to the message was awaited leaves it to the queue")
+def _():
+    for switches, event in ((["-f", "MAIL"], "bounced"), (["-f", "RCPT"], "bounced"), (["-f", "DATA"], "bounced"), (["-f", "."], "bounced"), (["-q", "."], "deferred")):
+        with exchangers(switches, []) as (sinks, server):
+            got = first_event(server, server.send(message("ends"), [OUT], sender="alice@example.org"))
+            assert got["event"] == f"delivery.{event}" and got["relay"].startswith("mx1.you.example"), (switches, got)
+            assert not sinks[1].messages
+
+
+@test("two exchangers that answer are asked for a message, or as many as delivery.mx_session_limit says; those that do not are not counted, but as addresses")
+def _():
+    later = ["-r", "RCPT"]
+    for keys, last in (({}, 2), ({"mx_session_limit": 1}, 1), ({"mx_session_limit": 3}, 3), ({"mx_session_limit": 0}, 4)):
+        with exchangers(later, later, later, later, delivery=keys) as (_, server):
+            got = first_event(server, server.send(message("later"), [OUT]))
+            assert got["event"] == "delivery.deferred" and got["relay"].startswith(f"mx{last}.you.example") and got["dsn"].startswith("4."), (keys, got)
+    silent = ["-r", "CONNECT"]
+    with exchangers(silent, silent, later, silent, []) as (sinks, server):
+        assert first_event(server, server.send(message("fifth"), [OUT]))["event"] == "delivery.sent" and len(sinks[4].messages) == 1
+    with exchangers(silent, silent, silent, [], delivery={"mx_address_limit": 3}) as (_, server):
+        assert first_event(server, server.send(message("third"), [OUT]))["event"] == "delivery.deferred"
+
+
+@test("only those recipients go on that were put off, and the fallback relay is the last to be asked for them")
+def _():
+    late = {"late@elsewhere.example", "never@elsewhere.example"}
+    answers = lambda command, address: "450 4.2.0 later" if command == "RCPT" and address in late else None
+    port = free_port()
+    with NameServer({"you.example.": "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.3.1\nmx2 A 127.0.3.2\n"}) as names, Sink(answers, host="127.0.3.1", port=port) as first, \
+            Sink(lambda command, address: answers(command, address) if address.startswith("never") else None, host="127.0.3.2", port=port) as second, Sink() as fallback, \
+            Server(dns={"resolvers": [names.resolver], "dnssec": "none"}, relayhost=f"you.example:{port}", delivery={"fallback_relay": f"[127.0.0.1]:{fallback.port}"}) as server:
+        server.send(message("three ways"), ["now@elsewhere.example", *sorted(late)], sender="alice@example.org")
+        server.wait_queue_empty()
+        assert [recipients for _, recipients, _ in first.messages] == [["now@elsewhere.example"]], first.messages
+        assert [recipients for _, recipients, _ in second.messages] == [["late@elsewhere.example"]], second.messages
+        assert [recipients for _, recipients, _ in fallback.messages] == [["never@elsewhere.example"]], fallback.messages
+        # Over the connections that are still open, too.
+        server.send(message("again"), ["late@elsewhere.example"], sender="alice@example.org")
+        server.wait_queue_empty()
+        assert len(second.messages) == 2, second.messages
