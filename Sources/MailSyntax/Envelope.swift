@@ -100,19 +100,59 @@ package enum XText {
     /// and so needs nothing of the next hop:
     ///
     ///     utf-8-addr-xtext    = 1*(QCHAR / EmbeddedUnicodeChar)
-    ///     EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}"
-    /// A backslash in it is the beginning of one that was not decoded.
+    ///     QCHAR               = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
+    ///     EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}"           ; also for \, + and =, and for controls and blanks
     package static func encode(originalRecipient text: String) -> String {
-        guard lowercasedASCII(String(text.prefix(6))) == "utf-8;" else { return encode(text) }
-        var result = ""
-        for scalar in text.unicodeScalars {
-            if (0x21...0x7E).contains(scalar.value), scalar != "+", scalar != "=" {
+        guard isUTF8Type(text) else { return encode(text) }
+        var result = String(text.prefix(6))
+        for scalar in text.unicodeScalars.dropFirst(6) {
+            if isQChar(scalar) {
                 result.unicodeScalars.append(scalar)
             } else {
-                result += "\\x{\(String(scalar.value, radix: 16, uppercase: true))}"
+                let digits = String(scalar.value, radix: 16, uppercase: true)
+                result += "\\x{\(digits.utf8.count < 2 ? "0" : "")\(digits)}"
             }
         }
         return result
+    }
+
+    /// `addr-type;address` as fields of reports have it: RFC 6533 §3 wants utf-8-address where the report may hold UTF-8, and
+    /// the ASCII form where it may not.
+    package static func field(originalRecipient text: String, isInternationalized: Bool) -> String {
+        isUTF8Type(text) && !isInternationalized ? encode(originalRecipient: text) : text
+    }
+
+    /// The address of an ORCPT of type utf-8, in either form of RFC 6533 §3; nil where it is neither. A `+` or `=` in it, which the
+    /// grammar wants written as \x{2B} and \x{3D}, is taken for itself, as Postfix takes it: no other meaning is possible.
+    ///
+    ///     utf-8-enc-addr       = utf-8-addr-xtext / utf-8-addr-unitext / utf-8-address
+    ///     utf-8-addr-unitext   = 1*(QUCHAR / EmbeddedUnicodeChar)
+    ///     QUCHAR               = QCHAR / UTF8-2 / UTF8-3 / UTF8-4
+    ///     HEXPOINT             = ( ( "0"/"1" ) %x31-39 ) / "10" / "20" / "2B" / "3D" / "7F" / "5C" / (HEXDIG8 HEXDIG) / …    ; two to six digits
+    package static func decode(utf8Recipient text: String) -> String? {
+        var result = String.UnicodeScalarView()
+        var rest = Substring(text).unicodeScalars
+        while let scalar = rest.popFirst() {
+            guard scalar == "\\" else {
+                guard scalar.value >= 0x21, scalar.value != 0x7F else { return nil }
+                result.append(scalar)
+                continue
+            }
+            guard rest.popFirst() == "x", rest.popFirst() == "{", let end = rest.firstIndex(of: "}") else { return nil }
+            let digits = rest[..<end]
+            guard (2...6).contains(digits.count), digits.allSatisfy({ $0.isASCII && Character($0).isHexDigit }),
+                let value = UInt32(String(digits), radix: 16), let decoded = Unicode.Scalar(value)
+            else { return nil }
+            result.append(decoded)
+            rest = rest[rest.index(after: end)...]
+        }
+        return String(result)
+    }
+
+    private static func isUTF8Type(_ text: String) -> Bool { lowercasedASCII(String(text.prefix(6))) == "utf-8;" }
+
+    private static func isQChar(_ scalar: Unicode.Scalar) -> Bool {
+        (0x21...0x7E).contains(scalar.value) && scalar != "+" && scalar != "=" && scalar != "\\"
     }
 
     /// Nil where `text` is no xtext.

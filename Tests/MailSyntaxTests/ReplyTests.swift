@@ -44,9 +44,25 @@ struct ReplyTests {
 
     @Test("an ORCPT of type utf-8 is written in ASCII (RFC 6533 §3)", arguments: [
         ("rfc822;a+b@example.org", "rfc822;a+2Bb@example.org"), ("utf-8;jürgen@example.org", #"utf-8;j\x{FC}rgen@example.org"#),
-        ("UTF-8;a+b=漢@example.org", #"UTF-8;a\x{2B}b\x{3D}\x{6F22}@example.org"#), (#"utf-8;j\x{FC}@example.org"#, #"utf-8;j\x{FC}@example.org"#), ("rfc822;", "rfc822;"),
+        ("UTF-8;a+b=漢@example.org", #"UTF-8;a\x{2B}b\x{3D}\x{6F22}@example.org"#), (#"utf-8;"a\ b"@example.org"#, #"utf-8;"a\x{5C}\x{20}b"@example.org"#),
+        ("rfc822;", "rfc822;"),
     ])
-    func originalRecipient(text: String, written: String) { #expect(XText.encode(originalRecipient: text) == written) }
+    func originalRecipient(text: String, written: String) {
+        #expect(XText.encode(originalRecipient: text) == written)
+        if text.hasPrefix("utf-8;") { #expect(XText.decode(utf8Recipient: String(written.dropFirst(6))) == String(text.dropFirst(6))) }
+    }
+
+    @Test("an address of type utf-8 is read in its forms, and mixed (RFC 6533 §3)", arguments: [
+        (#"j\x{FC}rgen@b\x{fc}cher.example"#, "jürgen@bücher.example"), ("jürgen@bücher.example", "jürgen@bücher.example"),
+        (#"jü\x{5C}\x{2B}\x{3D}\x{20}\x{1F4E8}\x{10FFFF}@a.example"#, "jü\\+= \u{1F4E8}\u{10FFFF}@a.example"), ("plain@a.example", "plain@a.example"), ("a+b@x", "a+b@x"), ("", ""),
+    ])
+    func utf8Recipient(written: String, text: String) { #expect(XText.decode(utf8Recipient: written) == text) }
+
+    @Test("what is neither form of it is refused", arguments: [
+        #"\"#, #"a\"#, #"\x"#, #"\x{"#, #"\x{FC"#, #"\x{}"#, #"\x{F}"#, #"\x{0000FC}x\x{0000041}"#, #"\x{110000}"#, #"\x{D800}"#, #"\x{+FC}"#, #"\x{FG}"#, #"\X{FC}"#, #"\y{FC}"#, "a b",
+        "a\tb", "a\u{7F}",
+    ])
+    func noUTF8Recipient(text: String) { #expect(XText.decode(utf8Recipient: text) == nil) }
 
     @Test("what is no xtext is refused", arguments: ["a b", "a=b", "+", "+4", "+4g", "+4a", "+FF", "é", "a\r\n", "++41"])
     func noXText(text: String) { #expect(XText.decode(text) == nil) }

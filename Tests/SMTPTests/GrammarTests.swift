@@ -46,6 +46,18 @@ struct GrammarTests {
         }
     }
 
+    @Test("ORCPT of type utf-8 is the address that it stands for; in ASCII it needs no SMTPUTF8 (RFC 6533 §3)", arguments: [
+        (#"utf-8;j\x{FC}rgen@b.example"#, "utf-8;jürgen@b.example", true), ("UTF-8;jürgen@b.example", "UTF-8;jürgen@b.example", false),
+        (#"utf-8;\x{22}a\x{20}b\x{22}@b.example"#, #"utf-8;"a b"@b.example"#, true), ("rfc822;j+FC@b.example", nil, true), ("rfc822;jürgen@b.example", nil, true),
+        (#"utf-8;a\x{0D}\x{0A}b@b.example"#, nil, true), (#"utf-8;a\x{85}b@b.example"#, nil, true), (#"utf-8;a\x{7F}b@b.example"#, nil, true), (#"utf-8;a\x{FC@b.example"#, nil, true),
+    ] as [(String, String?, Bool)])
+    func utf8OriginalRecipient(written: String, address: String?, isASCII: Bool) {
+        let command = parse(Array("RCPT TO:<a@b.example> ORCPT=\(written)".utf8)).command
+        guard case .success(.recipient(let command)) = command else { return #expect(address == nil, "\(command)") }
+        #expect(command.originalRecipient == address)
+        #expect(command.isASCII == isASCII)
+    }
+
     @Test("NOTIFY is read as it is written", arguments: 0..<8)
     func notifyRoundTrip(bits: Int) {
         let notify = bits == 0 ? Notify.never : Notify(rawValue: UInt8(bits) << 1)

@@ -81,9 +81,10 @@ struct RecipientCommand: Hashable, Sendable {
     var notify = Notify.unspecified
     /// `addr-type;address`, decoded.
     var originalRecipient: String?
+    private var isOriginalASCII = true
 
-    /// Without SMTPUTF8 in MAIL the session refuses anything else (RFC 6531 §3.5).
-    var isASCII: Bool { recipient.isASCII && originalRecipient?.utf8.allSatisfy { $0 < 0x80 } ?? true }
+    /// As it was written: without SMTPUTF8 in MAIL the session refuses anything else (RFC 6531 §3.5).
+    var isASCII: Bool { recipient.isASCII && isOriginalASCII }
 
     ///     rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
     init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
@@ -102,7 +103,9 @@ struct RecipientCommand: Hashable, Sendable {
     private mutating func take(_ parameter: Parameter) throws(SyntaxFlaw) {
         switch parameter.keyword {
         case .notify: notify = try RecipientCommand.notify(parameter)
-        case .orcpt: originalRecipient = try RecipientCommand.originalRecipient(parameter)
+        case .orcpt:
+            originalRecipient = try RecipientCommand.originalRecipient(parameter)
+            isOriginalASCII = parameter.value.isASCII
         case .size, .body, .smtputf8, .ret, .envid, .auth, .xverp, nil: throw .unknownParameter(parameter.name)
         }
     }
@@ -124,7 +127,8 @@ struct RecipientCommand: Hashable, Sendable {
 
     ///     original-recipient-address = addr-type ";" xtext
     ///     addr-type                  = atom                       ; and xtext may be empty
-    /// An address of type utf-8 may stand in plain UTF-8 where SMTPUTF8 was asked for (RFC 6533 §3).
+    /// The type utf-8 has an encoding of its own, and its address may stand in UTF-8 where SMTPUTF8 was asked for (RFC 6533 §3). What is
+    /// kept is the address itself; it goes into the fields of reports, where a hidden line end would forge others.
     private static func originalRecipient(_ parameter: Parameter) throws(SyntaxFlaw) -> String {
         var cursor = Cursor(parameter.value)
         let type = cursor.take(while: { isAtext($0) && $0 < 0x80 })
@@ -132,10 +136,11 @@ struct RecipientCommand: Hashable, Sendable {
             throw parameter.flaw
         }
         let address: String?
-        if cursor.rest.isASCII {
-            address = printableXText(cursor.rest)
+        if type.equals(word: "UTF-8") {
+            address = String(validating: cursor.rest, as: UTF8.self).flatMap { XText.decode(utf8Recipient: $0) }
+                .flatMap { $0.unicodeScalars.contains { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) } ? nil : $0 }
         } else {
-            address = type.equals(word: "UTF-8") ? String(validating: cursor.rest, as: UTF8.self) : nil
+            address = cursor.rest.isASCII ? printableXText(cursor.rest) : nil
         }
         guard let address else { throw parameter.flaw }
         return "\(String(decoding: type, as: UTF8.self));\(address)"
