@@ -169,6 +169,25 @@ struct DeliveryNoticeTests {
         #expect(text.contains("Final-Recipient: utf-8; jürgen@bücher.example\r\n") && text.contains("Final-Recipient: rfc822; bob@b.example\r\n"))
     }
 
+    @Test("an ORCPT of type utf-8 stands in a report as ASCII, unless the report is of the global kind anyway (RFC 6533 §3)")
+    func originalInUTF8() {
+        let (envelope, text) = notice([failed("bob@b.example", originalRecipient: "utf-8;jürgen@bücher.example")])
+        expectForm(text, of: envelope)
+        #expect(!envelope.isInternationalized && envelope.body == .sevenBit)
+        #expect(text.contains(#"Original-Recipient: utf-8;j\x{FC}rgen@b\x{FC}cher.example"# + "\r\n"), "\(text)")
+        let (global, whole) = notice([failed("jürgen@b.example", originalRecipient: "utf-8;jürgen@bücher.example")])
+        #expect(global.isInternationalized && whole.contains("Original-Recipient: utf-8;jürgen@bücher.example\r\n"), "\(whole)")
+    }
+
+    @Test("the header of binary content gets into lines: no bare CR, LF or NUL of it ends the report")
+    func binaryHeader() {
+        let (envelope, text) = notice(
+            [failed("bob@b.example")], body: "Subject: a\n.\nMAIL FROM:<x@y>\r.\r\0b\r\nTo: c\r\n\r\n\n.\n", flags: .binary)
+        expectForm(text, of: envelope)
+        #expect(envelope.body == .sevenBit && text.contains("Subject: a?.?MAIL FROM:<x@y>?.??b\r\nTo: c\r\n\r\n--DEF"), "\(text)")
+        #expect(!text.replacing("\r\n", with: "").utf8.contains { $0 == 0x0D || $0 == 0x0A || $0 == 0 })
+    }
+
     @Test("UTF-8 in a reply of the peer does not make the fields for programs other than ASCII")
     func replyInUTF8() {
         let (envelope, text) = notice([failed("bob@b.example", Reply(550, nil, "Postfach ungültig"))])

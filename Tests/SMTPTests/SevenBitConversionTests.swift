@@ -154,4 +154,19 @@ struct SevenBitConversionTests {
         "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Disposition: attachment; filename=\u{E9}\r\n\r\nx\r\n--b--\r\n",
     ])
     func impossible(_ text: String) { #expect(convert(text) == nil) }
+
+    @Test("no bare CR or LF and no NUL of binary content gets into lines: where it stands in the structure, nothing is done", arguments: [
+        "Subject: x\n.\nMAIL FROM:<>\r\n\r\nx\r\n", "Subject: x\n\nx\r\n", "Subject: x\r.\r\r\n\r\nx\r\n", "Subject: x\0\r\n\r\nx\r\n", "Subject: x\r", "Subject: x\r\n\nx\r\n",
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\n\r\n\0\r\n--b--\r\n", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nA: x\n.\n\r\n\0\r\n--b--\r\n",
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n\0\r\n--b--\r\r\n",
+    ])
+    func bareInStructure(_ text: String) { #expect(convert(text) == nil) }
+
+    @Test("nor between the parts, where nobody is shown it")
+    func bareInMargin() {
+        let got = convert("Content-Type: multipart/mixed; boundary=b\r\n\r\na\n.\nb\r.\r\0\r\n--b\r\n\r\nx\n.\n\r\n--b--\r\nc\n.\r\nd\r") ?? ""
+        #expect(got.hasPrefix("Content-Type: multipart/mixed; boundary=b\r\n\r\na?.?b?.??\r\n--b\r\n"), "\(got)")
+        #expect(got.hasSuffix("--b--\r\nc?.\r\nd?"), "\(got)")
+        #expect(!got.replacing("\r\n", with: "").utf8.contains { $0 == 0x0D || $0 == 0x0A || $0 == 0 })
+    }
 }

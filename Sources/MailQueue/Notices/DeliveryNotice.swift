@@ -63,7 +63,8 @@ struct DeliveryNotice {
         returnsGlobal = message.flags.contains(.internationalized) && !isASCII(header.prefix(headerLength(header)))
         let isAddressASCII = to.isASCII && recipients.allSatisfy { stored in
             let recipient = stored.recipient
-            return recipient.target.address.isASCII && recipient.original.isASCII && isASCII((recipient.originalRecipient ?? "").utf8)
+            // An ORCPT has an ASCII form.
+            return recipient.target.address.isASCII && (recipient.originalRecipient != nil || recipient.original.isASCII)
         }
         isGlobal = returnsGlobal || !isAddressASCII || !hostname.isASCII || !origin.isASCII
     }
@@ -195,7 +196,7 @@ struct DeliveryNotice {
         for stored in recipients {
             let recipient = stored.recipient
             lines += ["", "Final-Recipient: \(typed(recipient.target.address))"]
-            lines += field("Original-Recipient: \(recipient.reportedOriginal)")
+            lines += field("Original-Recipient: \(XText.field(originalRecipient: recipient.reportedOriginal, isInternationalized: isGlobal))")
             lines.append("Action: \(stored.action)")
             let reply = stored.reply ?? stored.missingReply
             // A recipient given up after queue.lifetime keeps its 4.x.x: RFC 3464 §2.3.4 allows it with "failed".
@@ -231,7 +232,9 @@ struct DeliveryNotice {
 
     private var returnedPart: ByteBufferView {
         let view = original.bytes.readableBytesView
-        return returnsWhole ? view : view.prefix(headerLength(view))
+        if returnsWhole { return view }
+        let header = view.prefix(headerLength(view))
+        return message.body == .binary ? ByteBuffer(bytes: asLines(header)).readableBytesView : header
     }
 
     private var returnedDescription: String {
@@ -279,6 +282,23 @@ private func headerLength(_ bytes: ByteBufferView) -> Int {
         if byte == UInt8(ascii: "\n") { lineStart = offset + 1 }
     }
     return lineStart
+}
+
+/// The header of binary content (RFC 3030 §3), where CR, LF and NUL are octets like others: in a report, which has lines, a bare one could end
+/// the report for a server that takes it for a line end, and what follows would be a message of the author's making.
+private func asLines(_ bytes: ByteBufferView) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(bytes.count)
+    for (index, byte) in zip(bytes.indices, bytes) {
+        let isBare =
+            switch byte {
+            case UInt8(ascii: "\n"): result.last != UInt8(ascii: "\r")
+            case UInt8(ascii: "\r"): bytes.index(after: index) == bytes.endIndex || bytes[bytes.index(after: index)] != UInt8(ascii: "\n")
+            default: byte == 0
+            }
+        result.append(isBare ? UInt8(ascii: "?") : byte)
+    }
+    return result
 }
 
 private func isASCII(_ bytes: some Sequence<UInt8>) -> Bool { bytes.allSatisfy { $0 < 0x80 } }

@@ -5,7 +5,8 @@
 // Runs over the content twice: a survey finds which parts need what, then the conversion, with the plan that came of it. Both
 // are fed in portions of any size, hold a line and a header section at most, and follow the same structure (RFC 2046 §5.1).
 // There is no plan where 8-bit octets stand in a header section, which no encoding of the content changes, or in a
-// part that must not be encoded. A signature over a part that has to be encoded no longer fits, as with Postfix: who signs
+// part that must not be encoded; nor where a bare CR or LF or a NUL of binary content stands in a line of the structure: sent as lines, a
+// server that takes one for a line end would read another message out of it. A signature over a part that has to be encoded no longer fits, as with Postfix: who signs
 // 8-bit parts was told to encode them first (RFC 1847 §2.1).
 
 package import NIOCore
@@ -119,7 +120,7 @@ package struct SevenBitConversion: Sendable {
 
     package mutating func finish() -> ByteBuffer {
         if !line.isEmpty {
-            if isHeader { header.add(line: line) } else { take(fragment: line) }
+            if isHeader { addToHeader(line) } else { take(fragment: line) }
             line = []
         }
         if isHeader { endHeader(blank: []) }
@@ -143,9 +144,10 @@ package struct SevenBitConversion: Sendable {
         if isBeginning, let level = boundary(whole) { return enter(boundary: whole, level: level) }
         guard isHeader else { return take(line: whole) }
         if whole == [0x0D, 0x0A] || whole == [0x0A] {
+            if whole.count < 2 { isPossible = false }
             endHeader(blank: whole)
         } else {
-            header.add(line: whole)
+            addToHeader(whole)
             if header.octets > EntityHeader.mostOctets {
                 isPossible = false
                 endHeader(blank: [])
@@ -166,6 +168,7 @@ package struct SevenBitConversion: Sendable {
     }
 
     private mutating func enter(boundary line: [UInt8], level: Int) {
+        if !SevenBitConversion.isLine(line) { isPossible = false }
         if isHeader { endHeader(blank: []) }  // a part without body, and without the line that ends its header section
         endLeaf(beforeBoundary: true)
         boundaries.removeLast(boundaries.count - level)
@@ -181,6 +184,17 @@ package struct SevenBitConversion: Sendable {
     }
 
     // MARK: Header sections
+
+    private mutating func addToHeader(_ line: [UInt8]) {
+        // The last one of a message may lack its end.
+        if !SevenBitConversion.isLine(line), !SevenBitConversion.isLine(line + [0x0D, 0x0A]) { isPossible = false }
+        header.add(line: line)
+    }
+
+    /// CRLF at its end, and no CR, LF or NUL before.
+    private static func isLine(_ octets: [UInt8]) -> Bool {
+        octets.count >= 2 && octets.suffix(2) == [0x0D, 0x0A] && !octets.dropLast(2).contains { $0 == 0x0D || $0 == 0x0A || $0 == 0 }
+    }
 
     private mutating func endHeader(blank: [UInt8]) {
         let ended = header
@@ -256,7 +270,7 @@ package struct SevenBitConversion: Sendable {
         releaseLineEnd()
         switch place {
         case .header: break
-        case .margin: emit(fragment.map { $0 < 0x80 ? $0 : UInt8(ascii: "?") })
+        case .margin: emit(fragment.map { $0 >= 0x80 || $0 == 0x0D || $0 == 0x0A || $0 == 0 ? UInt8(ascii: "?") : $0 })
         case .leaf where plan == nil: survey(fragment)
         case .leaf(.asIs): emit(fragment)
         case .leaf(.quotedPrintable): quoted.encode(fragment, to: &output)

@@ -14,7 +14,7 @@ import collections
 
 from .addresses import free_port, wait_for
 from .letters import Letter, message, split_header
-from .peers import Dialogue, Sink
+from .peers import Dialogue, Sink, StrictSink
 from .server import BINARY, ROOT, SCRATCH, Server, run, to_yaml
 
 Test = collections.namedtuple("Test", "sentence function limit")
@@ -31,5 +31,5 @@ def test(sentence, limit=60):
     return mark
 
 
-__all__ = ["BINARY", "Dialogue", "Letter", "ROOT", "SCRATCH", "Server", "Sink", "free_port", "message", "run",
+__all__ = ["BINARY", "Dialogue", "Letter", "ROOT", "SCRATCH", "Server", "Sink", "StrictSink", "free_port", "message", "run",
            "split_header", "test", "to_yaml", "wait_for"]

@@ -178,3 +178,95 @@ class Sink:
 
     def __exit__(self, *_):
         self.close()
+
+
+class StrictSink:
+    """A next hop that takes nothing but CRLF for the end of a line, and keeps what came as it came: `contents` are (verb, octets), those by
+    DATA as on the wire, dots and all, without the last line. A bare CR or LF outside of BDAT's octets is a `flaw`."""
+
+    def __init__(self, *extensions):
+        self.extensions = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", *extensions)
+        self.contents, self.commands, self.flaws = [], [], []
+        self.refused = set()  # recipients
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        buffer = b""
+
+        def until(end):
+            nonlocal buffer
+            while end not in buffer:
+                more = connection.recv(65536)
+                if not more:
+                    raise ConnectionError
+                buffer += more
+            taken, _, buffer = buffer.partition(end)
+            return taken
+
+        def say(text):
+            connection.sendall(text.encode() + b"\r\n")
+
+        def check(octets):
+            if re.search(rb"(?<!\r)\n|\r(?!\n)|\0", octets):
+                self.flaws.append(octets)
+
+        try:
+            say("220 strict.example ESMTP")
+            accepted, chunks = 0, b""
+            while True:
+                line = until(b"\r\n")
+                check(line)
+                self.commands.append(line.decode())
+                verb, *words = self.commands[-1].split()
+                if verb == "EHLO":
+                    say("\r\n".join(f"250-{word}" for word in ("strict.example", *self.extensions)) + "\r\n250 HELP")
+                elif verb == "DATA" and accepted:
+                    say("354 go on")
+                    # The end may come at once, behind the line end of DATA.
+                    buffer = b"\r\n" + buffer
+                    octets = until(b"\r\n.\r\n")[2:] + b"\r\n"
+                    check(octets)
+                    self.contents.append(("DATA", octets))
+                    say("250 2.0.0 Ok: taken")
+                elif verb == "BDAT":
+                    while len(buffer) < int(words[0]):
+                        more = connection.recv(65536)
+                        if not more:
+                            raise ConnectionError
+                        buffer += more
+                    chunks, buffer = chunks + buffer[:int(words[0])], buffer[int(words[0]):]
+                    if words[1:] == ["LAST"] and accepted:
+                        self.contents.append(("BDAT", chunks))
+                    say("250 2.0.0 Ok: taken" if accepted else "554 5.5.1 no valid recipients")
+                    chunks = b"" if words[1:] else chunks
+                elif verb == "RCPT" and any(address in line.decode() for address in self.refused):
+                    say("550 5.1.1 no such user")
+                elif verb in ("MAIL", "RCPT", "RSET", "NOOP"):
+                    accepted = accepted + 1 if verb == "RCPT" else 0
+                    say("250 2.0.0 Ok")
+                elif verb == "QUIT":
+                    say("221 2.0.0 Bye")
+                    return connection.close()
+                else:
+                    say("554 5.5.1 no valid recipients" if verb == "DATA" else "500 5.5.2 what?")
+        except (ConnectionError, OSError):
+            connection.close()
+
+    def close(self):
+        self.listener.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

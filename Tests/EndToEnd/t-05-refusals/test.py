@@ -1,5 +1,6 @@
 """What is refused, and that a refusal harms neither the session nor others."""
 
+import re
 import time
 
 from kit import *
@@ -62,7 +63,11 @@ def _():
 
 
 INNER = b"MAIL FROM:<evil@example.net>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nSubject: smuggled\r\n\r\nsmuggled\r\n.\r\n"
-ENDS = [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\n.\r", b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n\x2e\x0b\r\n"]
+# What some server has taken for a line end, or for none: https://smtpsmuggling.com and its scanner, smtpsmug, CVE-2023-51764 to -51766.
+BREAKS = [b"\r\n", b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n\0", b"\0\r\n", b"\r\0\n", b"\r\n ", b"\r\n\x0b", b"\x85", b"\xe2\x80\xa8"]
+# Every pair of them around a dot, or a stuffed one, but for those that hold the true end.
+ENDS = [before + dot + behind for dot in (b".", b"..") for before in BREAKS for behind in BREAKS + [b"\t\r\n"]
+        if b"\r\n.\r\n" not in before + dot + behind]
 
 
 @test("no false end of data smuggles a second message in", limit=120)
@@ -71,14 +76,94 @@ def _():
         for end in ENDS:
             with Dialogue(server.port) as client:
                 client.envelope().expect("DATA", "354")
-                client.write(b"Subject: outer\r\n\r\nouter" + end + INNER)
-                said = client.rest(timeout=1.5)
-                assert said.count("queued as") <= 1, (end, said)
-                assert not said.startswith("250") or "354" not in said, (end, said)
+                # Taken for the end, it would be followed by commands; as it is not, the inner message's end ends this one.
+                client.write(b"Subject: outer\r\n\r\nouter" + end + INNER + b"QUIT\r\n")
+                said = client.rest(timeout=10).splitlines()
+                assert len(said) == 2 and said[1].startswith("221"), (end, said)
+                is_bare = re.search(rb"(?<!\r)\n|\r(?!\n)|\0", end)
+                assert said[0].startswith("550 5." if is_bare else "250 2.0.0 Ok: queued"), (end, said)
         server.wait_queue_empty()
         assert not server.letters("bob"), f"smuggled: {server.letters('bob')[0].data!r}"
         for letter in server.letters("alice"):
-            assert letter["Subject"] == "outer", letter.fields
+            assert letter["Subject"] == "outer" and b"MAIL FROM:<evil@example.net>" in letter.data, letter.fields
+
+
+@test("nor does one in a chunk, or over the border of two, or in a chunk of a message that was refused", limit=120)
+def _():
+    with Server() as server:
+        for end in [b"\r\n.\r\n", *ENDS]:
+            content = b"Subject: outer\r\n\r\nouter" + end + INNER
+            for pieces in ([content], [content[:23 + len(end) // 2], content[23 + len(end) // 2:]]):
+                with Dialogue(server.port) as client:
+                    client.envelope()
+                    for piece in pieces:
+                        client.write(b"BDAT %d%s\r\n" % (len(piece), b" LAST" if piece is pieces[-1] else b"") + piece)
+                    client.write(b"QUIT\r\n")
+                    said = client.rest(timeout=10).splitlines()
+                    assert len(said) == len(pieces) + 1 and said[-1].startswith("221"), (end, said)
+                    is_bare = re.search(rb"(?<!\r)\n|\r(?!\n)|\0", end)
+                    assert said[-2].startswith("550 5." if is_bare else "250 2.0.0 Ok: queued"), (end, said)
+        server.wait_queue_empty()
+        assert not server.letters("bob"), f"smuggled: {server.letters('bob')[0].data!r}"
+
+
+@test("what is sent on has no line end but CRLF and no end but the last, whatever came in, by DATA, BDAT or sendmail", limit=120)
+def _():
+    for extensions in [(), ("CHUNKING",), ("CHUNKING", "BINARYMIME")]:
+        with StrictSink(*extensions) as sink, Server(relayhost=f"[127.0.0.1]:{sink.port}") as server:
+            taken = 0
+            for end in ENDS:
+                content = b"Subject: outer\r\n\r\nouter" + end + b"MAIL FROM:<evil@example.net>\r\n"
+                with Dialogue(server.port) as client:
+                    client.envelope(to="someone@elsewhere.example")
+                    client.write(b"BDAT %d LAST\r\n" % len(content) + content)
+                    taken += client.reply().startswith("250")
+            for end in [b"\r\n.\r\n", b"\r\n..\r\n", b"\r.\r", b"\n.\n", b"\r\n.\n"]:
+                done = server.called("sendmail", "-i", "-f", "alice@example.org", "someone@elsewhere.example", input=b"Subject: outer\n\nouter" + end + b"rest\n")
+                assert done.returncode == 0, done.out
+                taken += 1
+            wait_for(lambda: len(sink.contents) >= taken, what=f"{taken} messages at the sink")
+            server.wait_queue_empty()
+            assert len(sink.contents) == taken and not sink.flaws, (len(sink.contents), taken, sink.flaws[:1])
+            assert not any("evil@" in command for command in sink.commands)
+            for verb, octets in sink.contents:
+                assert not re.search(rb"(?<!\r)\n|\r(?!\n)|\0", octets), (verb, octets)
+                assert verb == "BDAT" or not re.search(rb"(?:^|\r\n)\.(?!\.)", octets), octets
+
+
+@test("binary content leaves in chunks, or as base64, or not at all; a report of it has lines", limit=120)
+def _():
+    outer = b"Subject: outer\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    evil = b"\n.\nMAIL FROM:<evil@example.net>\nRCPT TO:<x@elsewhere.example>\nDATA\n.\n\r.\r\r\n.\r\nMAIL FROM:<evil@example.net>\r\n\0"
+    messages = {"body": outer + evil, "header": b"X: y" + evil + b": z\r\n" + outer + b"x", "end of header": outer[:-2] + b"\n" + evil,
+                "margin": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + evil + b"\r\n--b\r\n\r\nx\r\n--b--\r\n" + evil,
+                "boundary": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\n\r\n" + evil + b"\r\n--b--\n"}
+    for extensions in [(), ("CHUNKING",), ("CHUNKING", "BINARYMIME")]:
+        with StrictSink(*extensions) as sink, Server(relayhost=f"[127.0.0.1]:{sink.port}") as server:
+            sink.refused = {"gone@elsewhere.example"}
+            for content in messages.values():
+                with Dialogue(server.port) as client:
+                    client.expect("EHLO client.example.net", "250")
+                    client.expect("MAIL FROM:<sender@outside.example> BODY=BINARYMIME", "250")
+                    client.expect("RCPT TO:<someone@elsewhere.example>", "250")
+                    client.expect("RCPT TO:<gone@elsewhere.example>", "250")
+                    client.write(b"BDAT %d LAST\r\n" % len(content) + content)
+                    assert client.reply().startswith("250"), content
+            server.wait_queue_empty()
+            assert not sink.flaws, sink.flaws[0]
+            assert not any("evil@" in command for command in sink.commands), sink.commands
+            reports = [octets for _, octets in sink.contents if b"multipart/report" in octets]
+            others = [(verb, octets) for verb, octets in sink.contents if b"multipart/report" not in octets]
+            assert len(reports) == len(messages), len(reports)
+            for octets in reports:
+                assert not re.search(rb"(?<!\r)\n|\r(?!\n)|\0", octets), octets
+            if "BINARYMIME" in extensions:
+                assert len(others) == len(messages) and all(any(octets.endswith(content) for content in messages.values()) for _, octets in others)
+            else:
+                # The body is base64, the margin has no such octets, and the rest is no structure of lines.
+                assert len(others) == 2 and {verb for verb, _ in others} == {"BDAT" if extensions else "DATA"}, others
+                assert not any(re.search(rb"(?<!\r)\n|\r(?!\n)|\0", octets) for _, octets in others), others
+                assert len(server.events("delivery.bounced", dsn="5.6.3")) == 6, [event for event in server.log() if event["event"].startswith("delivery.")]
 
 
 @test("a bare LF or CR in a message is refused with a reply of the protocol, and the session goes on")
