@@ -65,13 +65,14 @@ extension Connection {
 
     // MARK: Proxies
 
-    /// What this client may say for others, by its address.
-    var privileges: ServerSession.Privileges {
-        var privileges: ServerSession.Privileges = []
-        guard let address = client.address else { return privileges }
-        if configuration.rules.override.contains(where: { $0.contains(address) }) { privileges.insert(.override) }
-        if configuration.rules.forward.contains(where: { $0.contains(address) }) { privileges.insert(.forward) }
-        return privileges
+    /// To be told whenever the client is another, or is known better, or the manifest is another: what it may say for others, by its
+    /// address, and whether it may ask for VERP.
+    func renewPrivileges() {
+        session.mayUseVERP = configuration.policy.mayRelay(client)
+        session.privileges = []
+        guard let address = client.address else { return }
+        if configuration.rules.override.contains(where: { $0.contains(address) }) { session.privileges.insert(.override) }
+        if configuration.rules.forward.contains(where: { $0.contains(address) }) { session.privileges.insert(.forward) }
     }
 
     /// XCLIENT: another client from here on, logged in if the proxy says so and only then. Its name is believed as it is said.
@@ -86,7 +87,7 @@ extension Connection {
         case .temporarilyUnavailable: client.name = .unavailable
         case nil: if claims[.address] != nil { lookUpName() }
         }
-        session.privileges = privileges
+        renewPrivileges()
     }
 
     // MARK: EXPN, ETRN

@@ -24,7 +24,7 @@ extension Connection {
         case .challenge(let octets): session.challenge(octets)
         case .success(let user):
             client.login = user
-            session.mayUseVERP = configuration.policy.mayRelay(client)
+            renewPrivileges()
             service.log.record(.loginSucceeded, by: part) { fields in
                 self.identify(&fields)
                 fields.user = user

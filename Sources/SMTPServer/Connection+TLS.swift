@@ -59,7 +59,7 @@ extension Connection {
         tls?.facts = facts
         client.login = nil
         client.certificate = facts.peerName
-        session.mayUseVERP = configuration.policy.mayRelay(client)
+        renewPrivileges()
         session.becameEncrypted(bindsChannel: true)
         service.log.record(.sessionEncrypted, by: part) { fields in
             self.identify(&fields)

@@ -80,7 +80,7 @@ final class Connection: ChannelDuplexHandler {
         opener = client.address
         configuration = roster.configuration
         session = ServerSession(configuration: roster.adapt(configuration.sessionNow(for: client)))
-        session.mayUseVERP = configuration.policy.mayRelay(client)
+        renewPrivileges()
     }
 
     // MARK: The channel
@@ -105,7 +105,6 @@ final class Connection: ChannelDuplexHandler {
             logRefusal(reply, command: "CONNECT", rule: rule)
         case .admitted(let number):
             self.number = number
-            session.privileges = privileges
             if configuration.tls?.isImplicit == true { beginTLS(makeTLS()) } else { session.greet() }
             configuration.submission?.authenticator.refresh()
             lookUpName()
@@ -204,7 +203,7 @@ final class Connection: ChannelDuplexHandler {
     private func takeOverConfiguration() {
         guard configuration !== roster.configuration, session.adopt(roster.adapt(roster.configuration.sessionNow(for: client))) else { return }
         configuration = roster.configuration
-        session.privileges = privileges
+        renewPrivileges()
     }
 
     /// Closes once the client has read what is left for it, or had time to. An empty write comes after all that wait.

@@ -15,8 +15,7 @@ extension RenderPlan {
         if reports.verpDelimiters.position != nil {
             groups.add(
                 system.rule(reports.verpDelimiters.position, "reports.verp_delimiters"),
-                // Who may relay may ask for VERP; Postfix lets nobody, unless it is told.
-                ["default_verp_delimiters": reports.verpDelimiters.value.delimiters, "smtpd_authorized_verp_clients": "$mynetworks"])
+                ["default_verp_delimiters": reports.verpDelimiters.value.delimiters])
         }
         addNotices(to: &groups)
     }

@@ -152,6 +152,7 @@ extension ServerSession {
         words.append("LIMITS RCPTMAX=\(configuration.recipientLimit)" + (configuration.messageLimit.map { " MAILMAX=\($0)" } ?? ""))
         if offersTLS { words.append("STARTTLS") }
         if let login = loginExtension { words.append(login) }
+        if mayUseVERP { words.append("XVERP") }
         for (kind, privilege) in [(ClientClaims.Kind.override, Privileges.override), (.forward, .forward)] where privileges.contains(privilege) {
             words.append(([kind.name] + kind.attributes.map(\.rawValue)).joined(separator: " "))
         }

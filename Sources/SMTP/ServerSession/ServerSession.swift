@@ -10,9 +10,9 @@
 //
 // Extensions, announced because they work: PIPELINING (RFC 2920), SIZE (RFC 1870), VRFY, ENHANCEDSTATUSCODES (RFC 2034),
 // 8BITMIME (RFC 6152), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING and BINARYMIME (RFC 3030), LIMITS (RFC 9422), and where
-// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD, STARTTLS (RFC 3207), and AUTH (RFC 4954) where users log in.
-// It speaks LMTP (RFC 2033) as well, which is the same but for LHLO and a reply to the content for each recipient. Taken, but not
-// announced: XVERP (Postfix), from those whom the shell lets use it.
+// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD, STARTTLS (RFC 3207), and AUTH (RFC 4954) where users log in;
+// XVERP (Postfix) to those whom the shell lets use it.
+// It speaks LMTP (RFC 2033) as well, which is the same but for LHLO and a reply to the content for each recipient.
 //
 // Does not: decide who may send what to whom, write trace headers, know the time or the client's address.
 
@@ -185,7 +185,7 @@ package struct ServerSession: Sendable {
     private var ending: Reply?
     /// Grows with every command line that is whole and every answer: as long as it stands still, the session waits for its client.
     package internal(set) var progress = 0
-    /// The client may ask for VERP.
+    /// The client may ask for VERP, and is told so.
     package var mayUseVERP = false
 
     /// The argument of the last HELO or EHLO.

@@ -6,7 +6,7 @@ import re
 
 from kit import *
 
-ANNOUNCED = {"PIPELINING", "SIZE", "VRFY", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME", "LIMITS"}
+ANNOUNCED = {"PIPELINING", "SIZE", "VRFY", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME", "LIMITS", "XVERP"}
 
 
 @test("EHLO announces what there is and nothing else")

@@ -36,12 +36,18 @@ def _():
         wait_for(lambda: len(sink.messages) == 2, what="two messages")
         assert sorted(entry[0] for entry in sink.messages) == ["owner-list+a=one.example@example.org", "owner-list-a=one.example@example.org"]
         with Dialogue(server.port) as client:
-            client.expect("EHLO client.example.net", "250")
+            assert "XVERP" in [line[4:] for line in client.expect("EHLO client.example.net", "250").split("\n")]
             client.expect("MAIL FROM:<owner-list@example.org> XVERP=ab", "501 5.5.4")
             client.expect("MAIL FROM:<owner-list@example.org> XVERP XVERP", "501 5.5.4")
             client.expect("MAIL FROM:<> XVERP", "503 5.5.4")
     with Server(networks=["192.0.2.0/24"], **LIST) as server, Dialogue(server.port) as client:
-        client.expect("EHLO client.example.net", "250")
+        assert "XVERP" not in client.expect("EHLO client.example.net", "250")
+        client.expect("MAIL FROM:<owner-list@example.org> XVERP", "555 5.5.4")
+    # A proxy that speaks for a stranger has no more rights than that one.
+    with Server(networks=["127.0.0.1"], smtpd={"xclient": ["127.0.0.1"]}, **LIST) as server, Dialogue(server.port) as client:
+        assert "XVERP" in client.expect("EHLO proxy.example.net", "250")
+        client.expect("XCLIENT ADDR=203.0.113.9 NAME=[UNAVAILABLE]", "220")
+        assert "XVERP" not in client.expect("EHLO client.example.net", "250")
         client.expect("MAIL FROM:<owner-list@example.org> XVERP", "555 5.5.4")
 
 
