@@ -4,7 +4,7 @@ loopback addresses in a network of the case's own."""
 from kit import *
 from kit.names import NameServer, own_network
 
-own_network("2001:db8::25", "2001:db8::26")
+own_network("2001:db8::25", "2001:db8::26", *(f"11.0.0.{host}" for host in range(1, 6)))
 
 # `right.example` is signed and its key is known; below it one zone with a key that is not the one its parent knows, and one
 # without any. Nothing is known of `plain.example`. Knot cannot read `broken.example`.
@@ -181,6 +181,83 @@ def _():
             queue_id = server.send(message("not believed"), ["someone@plain.example"])
             assert server.wait_event("delivery.deferred", queue_id=queue_id, timeout=30)["dsn"] == "4.4.3"
         assert len(sink.messages) == 1
+
+
+# Clients: one whose name leads back to it, one whose does not, one without a name, one whose zone is broken.
+CLIENTS = {
+    "0.0.11.in-addr.arpa.": "1 PTR good.clients.example.\n2 PTR wrong.clients.example.\n4 NS ns.clients.example.\n5 PTR six.clients.example.",
+    "4.0.0.11.in-addr.arpa.": None,
+    "clients.example.": "ns A 127.0.0.1\ngood A 11.0.0.1\nwrong A 11.0.0.99\nsix AAAA 2001:db8::26\nmailonly MX 10 good\nb NS ns",
+    "b.clients.example.": None,
+}
+GOOD, WRONG, NAMELESS, BROKEN = (f"11.0.0.{host}" for host in range(1, 5))
+BAD_NAME, BARE_NAME = "501 5.5.2 <{}>: Helo command rejected: Invalid name", "504 5.5.2 <{}>: Helo command rejected: need fully-qualified hostname"
+NO_HOST = "450 4.7.1 <{}>: Helo command rejected: Host not found"
+NO_NAME, NO_REVERSE = "450 4.7.25 Client host rejected: cannot find your hostname, [{}]", "450 4.7.25 Client host rejected: cannot find your reverse hostname, [{}]"
+
+
+@test("each of smtpd.restrictions lets those pass whom it is not about, and refuses the others in Postfix's words", limit=120)
+def _():
+    cases = {
+        "reject_unknown_client_hostname": [(GOOD, "x", None), (WRONG, "x", NO_NAME), (NAMELESS, "x", NO_NAME), (BROKEN, "x", NO_NAME), ("2001:db8::26", "x", NO_NAME)],
+        "reject_unknown_reverse_client_hostname": [(GOOD, "x", None), (WRONG, "x", None), (NAMELESS, "x", NO_REVERSE), (BROKEN, "x", NO_REVERSE)],
+        "reject_invalid_helo_hostname": [
+            (NAMELESS, helo, None) for helo in ("x", "a_b.example", "[11.0.0.3]", "good.clients.example")] + [
+            (GOOD, helo, BAD_NAME) for helo in ("a..b", "-a.example", "a.example-", "a!b.example", "[11.0.0", "a" * 64 + ".example")],
+        "reject_non_fqdn_helo_hostname": [
+            (NAMELESS, "a.example", None), (NAMELESS, "[11.0.0.3]", None), (GOOD, "x", BARE_NAME), (GOOD, "11.0.0.1", BARE_NAME)],
+        "reject_unknown_helo_hostname": [
+            (NAMELESS, helo, None) for helo in ("good.clients.example", "six.clients.example", "mailonly.clients.example", "[11.0.0.3]")] + [
+            (GOOD, "nowhere.clients.example", NO_HOST), (GOOD, "x.b.clients.example", NO_HOST)],
+    }
+    with NameServer(CLIENTS) as server_of_names:
+        for restriction, clients in cases.items():
+            port = free_port()
+            with Server(dns={"resolvers": [server_of_names.resolver], "dnssec": "none"}, smtpd={"restrictions": [restriction]}, networks=["127.0.0.1"],
+                        listen={"smtp": [f"127.0.0.1:{port}", f"[2001:db8::25]:{port}"]}) as server:
+                def outcome(source, helo, to="alice@example.org"):
+                    with Dialogue(port, host="2001:db8::25" if ":" in source else "127.0.0.1", source=source) as client:
+                        client.expect(f"EHLO {helo}", "250")
+                        for command in ("MAIL FROM:<sender@example.net>", f"RCPT TO:<{to}>", "DATA"):
+                            reply = client.ask(command)
+                            if reply[0] not in "23":
+                                return reply
+                        client.write(message("passed") + b".\r\n")
+                        return client.reply()
+
+                for source, helo, refusal in clients:
+                    reply = outcome(source, helo)
+                    if refusal is None:
+                        assert reply.startswith("250 2.0.0 Ok: queued as "), (restriction, source, helo, reply)
+                    else:
+                        assert reply.endswith(refusal.format(helo if "<" in refusal else source)[4:]) and reply[:4] == refusal[:4], (restriction, source, helo, reply)
+                        event = wait_for(lambda: server.events("message.rejected", reply=reply), what=f"{reply} in the log")[-1]
+                        assert event["rule"].endswith("smtpd.restrictions") and event["client"]["address"] == source, event
+                # Those in networks are asked nothing.
+                assert outcome("127.0.0.1", "..").startswith("250 2.0.0 Ok: queued as "), restriction
+                server.wait_queue_empty()
+                assert len(server.letters("alice")) == sum(refusal is None for _, _, refusal in clients) + 1, restriction
+                # Nobody is refused before it is known who it is: the log has the name that leads back, and no other.
+                names = {event["client"]["address"]: event["client"].get("name") for event in server.events("session.opened")}
+                assert names.get(GOOD) in (None, "good.clients.example") and names.get(WRONG) is None and names.get(NAMELESS) is None, names
+
+
+@test("several restrictions hold together, in their order; a name server that is gone puts a stranger off, and nobody of ours")
+def _():
+    with NameServer(CLIENTS) as server_of_names, Server(
+            dns={"resolvers": [server_of_names.resolver], "dnssec": "none"}, networks=["127.0.0.1"],
+            smtpd={"restrictions": ["reject_non_fqdn_helo_hostname", "reject_unknown_client_hostname"]}) as server:
+        def outcome(source, helo):
+            with Dialogue(server.port, source=source, timeout=60) as client:
+                client.expect(f"EHLO {helo}", "250")
+                replies = [client.ask("MAIL FROM:<sender@example.net>"), client.ask("RCPT TO:<alice@example.org>")]
+                return next((reply for reply in replies if reply[0] != "2"), replies[-1])[:8]
+
+        assert outcome(GOOD, "good.clients.example") == "250 2.1.", outcome(GOOD, "good.clients.example")
+        assert outcome(WRONG, "x") == "504 5.5." and outcome(WRONG, "x.example") == "450 4.7."
+        server_of_names.stop()
+        assert outcome("11.0.0.5", "x.example") == "450 4.7."
+        assert outcome("127.0.0.1", "x") == "250 2.1."
 
 
 # The root servers that libunbound knows by itself.
