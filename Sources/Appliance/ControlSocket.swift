@@ -108,7 +108,7 @@ struct ControlRoutes: Sendable {
         _ message: StoredMessage, _ content: MessageContent, onlyContent: Bool, _ request: HTTPRequest, _ responder: HTTPResponder
     ) async throws {
         let format = format(request)
-        let entry = onlyContent ? [] : QueueListing.entry(message, format)
+        let entry = onlyContent ? [] : QueueListing.shown(message, format)
         if format.isEntryOnly {
             try await responder.begin(200, "text/plain; charset=utf-8")
             try await responder.write(entry)

@@ -57,6 +57,12 @@ struct QueueListing {
         }
     }
 
+    /// One message alone: what mailq(1) has no word for is said as well.
+    static func shown(_ message: StoredMessage, _ format: Format) -> [UInt8] {
+        guard format == .mailq, let option = message.tlsOption else { return entry(message, format) }
+        return Array("\(text(message).dropLast())TLS on the way: \(option == .required ? "required (REQUIRETLS)" : "not required (TLS-Required: No)")\n\n".utf8)
+    }
+
     private static func recipients(_ message: StoredMessage) -> String {
         message.recipients.filter { $0.state == .pending }.map { stored in
             "\(message.id)\t\(stored.recipient.target.name ?? "")\t\(stored.recipient.target.address)\n"
@@ -120,6 +126,8 @@ struct QueueListing {
             """
         text += "sender: \(message.sender.map { "\($0)" } ?? "")\n"
         if message.isEightBit { text += "named_attribute: encoding=8bit\n" }
+        // Postfix has it among its `sendopts`, which are numbers.
+        if let option = message.tlsOption { text += "named_attribute: tls_required=\(option == .required ? "yes" : "no")\n" }
         if let id = message.envelopeID { text += "named_attribute: envelope_id=\(id)\n" }
         for stored in message.recipients {
             text += "named_attribute: dsn_orig_rcpt=\(stored.recipient.originalRecipient ?? "rfc822;\(stored.recipient.original)")\n"
@@ -138,6 +146,7 @@ struct QueueListing {
         line.field("attempts", message.attempts)
         line.field("size", message.size)
         line.field("from", message.sender?.description ?? "")
+        line.field("tls", message.tlsOption.map { $0 == .required ? "required" : "not required" })
         line.beginArray("recipients")
         for stored in message.recipients {
             line.beginElement()

@@ -109,13 +109,14 @@ package struct DeliveryRequest: Sendable {
     package let isInternationalized: Bool
     package let returnContent: Envelope.ReturnContent?
     package let envelopeID: String?
+    package let tlsOption: TLSOption?
     package let received: Timestamp
     package let content: MessageContent
     package let recipients: [QueuedRecipient]
 
     package init(
         id: QueueID, sender: Address?, body: Envelope.BodyType, isInternationalized: Bool, returnContent: Envelope.ReturnContent?,
-        envelopeID: String?, received: Timestamp, content: MessageContent, recipients: [QueuedRecipient]
+        envelopeID: String?, tlsOption: TLSOption? = nil, received: Timestamp, content: MessageContent, recipients: [QueuedRecipient]
     ) {
         self.id = id
         self.sender = sender
@@ -123,6 +124,7 @@ package struct DeliveryRequest: Sendable {
         self.isInternationalized = isInternationalized
         self.returnContent = returnContent
         self.envelopeID = envelopeID
+        self.tlsOption = tlsOption
         self.received = received
         self.content = content
         self.recipients = recipients

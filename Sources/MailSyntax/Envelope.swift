@@ -1,4 +1,4 @@
-// The SMTP envelope (RFC 5321 §2.3.1) with the parameters of DSN (RFC 3461), 8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531).
+// The SMTP envelope (RFC 5321 §2.3.1) with the parameters of DSN (RFC 3461), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531) and REQUIRETLS (RFC 8689).
 
 /// Who a message is from and to, apart from what its header says.
 package struct Envelope: Hashable, Sendable {
@@ -14,11 +14,14 @@ package struct Envelope: Hashable, Sendable {
     package var envelopeID: String?
     /// Each recipient gets the message from an address of the sender's that names the recipient.
     package var verp: VERP?
+    /// What the sender asks of TLS on the way; nil: nothing, so that whoever sends it on decides.
+    package var tlsOption: TLSOption?
 
     package init(
         sender: Address?, recipients: [EnvelopeRecipient] = [], body: BodyType = .sevenBit, isInternationalized: Bool = false,
-        returnContent: ReturnContent? = nil, envelopeID: String? = nil
+        returnContent: ReturnContent? = nil, envelopeID: String? = nil, tlsOption: TLSOption? = nil
     ) {
+        self.tlsOption = tlsOption
         self.sender = sender
         self.recipients = recipients
         self.body = body
@@ -30,6 +33,14 @@ package struct Envelope: Hashable, Sendable {
     /// BODY (RFC 6152, RFC 3030 §3). `binary` has no lines: CR, LF and NUL are octets like others in it.
     package enum BodyType: String, Sendable { case sevenBit = "7BIT", eightBitMIME = "8BITMIME", binary = "BINARYMIME" }
     package enum ReturnContent: String, Sendable { case full = "FULL", headers = "HDRS" }
+}
+
+/// How a message is tagged (RFC 8689 §4.1), which it keeps through aliases, lists and reports (§4.1, §5, §6).
+package enum TLSOption: Hashable, Sendable {
+    /// REQUIRETLS: it goes over TLS to servers that have proved who they are and promise the same, or it goes back.
+    case required
+    /// `TLS-Required: No`: it goes with TLS or without, whatever the recipient's domain says of it by DANE or MTA-STS (§3).
+    case notRequired
 }
 
 package struct EnvelopeRecipient: Hashable, Sendable {

@@ -69,6 +69,7 @@ extension Connection {
     /// address, and whether it may ask for VERP.
     func renewPrivileges() {
         session.mayUseVERP = configuration.policy.mayRelay(client)
+        session.isWithinHost = client.isLocalProcess
         session.privileges = []
         guard let address = client.address else { return }
         if configuration.rules.override.contains(where: { $0.contains(address) }) { session.privileges.insert(.override) }

@@ -323,7 +323,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     private func accept(_ open: Transaction, _ content: MessageContent) {
-        guard let id = open.id, let envelope = open.envelope, let loop else { return }
+        guard let id = open.id, var envelope = open.envelope, let loop else { return }
         let beginning = if case .inline(let bytes) = content { bytes } else { open.sink!.beginning }
         let summary = HeaderSummary(beginning.readableBytesView)
         guard summary.hops <= HeaderSummary.mostHops else {
@@ -332,6 +332,7 @@ final class Connection: ChannelDuplexHandler {
             open.sink?.abandon()
             return answer(reply)
         }
+        if envelope.tlsOption == nil, summary.waivesTLS { envelope.tlsOption = .notRequired }  // RFC 8689 §4.1
         var (recipients, expanded) = queuedRecipients(open, envelope)
         if let rewriting = open.configuration.rewriting {
             recipients += rewriting.copies(sender: open.sender, recipients: recipients, addresses: envelope.recipients)

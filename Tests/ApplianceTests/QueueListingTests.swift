@@ -44,6 +44,18 @@ func mailq() {
             """)
 }
 
+@Test("what a message asks of TLS is shown with it, in text and as JSON", arguments: [(512, "required"), (1024, "not required")] as [(Int64, String)])
+func tlsOption(flag: Int64, words: String) {
+    let plain = messages[0]
+    let tagged = StoredMessage(
+        id: plain.id, sender: plain.sender, received: plain.received, size: plain.size, flags: StoredMessage.Flags(rawValue: flag), envelopeID: nil, due: plain.due,
+        attempts: plain.attempts, isLeased: false, recipients: plain.recipients)
+    #expect(String(decoding: QueueListing.shown(tagged, .mailq), as: UTF8.self).contains("b@x.test\nTLS on the way: \(words) ("))
+    #expect(String(decoding: QueueListing.shown(tagged, .json), as: UTF8.self).contains("\"from\":\"alice@example.org\",\"tls\":\"\(words)\",\"recipients\""))
+    #expect(QueueListing.shown(plain, .mailq) == QueueListing.entry(plain, .mailq))
+    #expect(QueueListing.entry(tagged, .mailq) == QueueListing.entry(plain, .mailq))
+}
+
 @Test("an empty queue is said to be empty; as JSON it is nothing")
 func emptyQueue() {
     #expect(String(decoding: QueueListing(format: .mailq).end(), as: UTF8.self) == "Mail queue is empty\n")

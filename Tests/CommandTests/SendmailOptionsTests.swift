@@ -39,6 +39,7 @@ private func options(_ line: String, _ set: (inout SendmailOptions) -> Void) -> 
         options("-qIABC123") { ($0.mode, $0.flushedID) = (.flushQueue, "ABC123") },
         options("-q30m -t") { $0.readsRecipients = true },
         options("-B 8BITMIME -em -v -n -U -G -o 7 -O Timeout=1 -X /dev/null -C /etc/mail.cf -h 3 -p smtp -L tag -A m bob") { $0.recipients = ["bob"] },
+        options("-O requiretls=yes -t") { ($0.requiresTLS, $0.readsRecipients) = (true, true) }, options("-ORequireTLS=Yes -O requiretls=no") { _ in },
         options("-") { $0.recipients = ["-"] },
     ])
 func optionsAreRead(line: String, wanted: SendmailOptions) throws {
@@ -53,6 +54,7 @@ func emptySender() throws { #expect(try SendmailOptions(["-f", "", "bob"]).sende
     arguments: [
         ("-Z", "-Z"), ("-tZ", "-Z"), ("-f", "-f"), ("-b", "-b"), ("-bd", "-bd"), ("-bv", "-bv"), ("-N sometimes", "sometimes"), ("-N success,", "success,"),
         ("-N never,success", "never,success"), ("-R some", "some"), ("-qRsite", "-qRsite"), ("-o", "-o"),
+        ("-O requiretls=maybe", "requiretls=maybe"),
     ])
 func usageErrors(line: String, named: String) {
     let error = #expect(throws: SendmailOptions.UsageError.self) { try SendmailOptions(line.split(separator: " ").map(String.init)) }

@@ -179,6 +179,23 @@ struct DeliveryNoticeTests {
         #expect(global.isInternationalized && whole.contains("Original-Recipient: utf-8;jürgen@bücher.example\r\n"), "\(whole)")
     }
 
+    @Test("a report of a message that requires TLS requires it too, and returns the header alone (RFC 8689 §5)", arguments: [
+        DeliveryNotice.Kind.outcome, .delay, .copy, .delayCopy, .doubleBounce,
+    ])
+    func requiresTLS(kind: DeliveryNotice.Kind) {
+        let (envelope, text) = notice([failed("bob@b.example")], kind: kind, flags: [.tlsRequired, .returnFull])
+        expectForm(text, of: envelope)
+        #expect(envelope.tlsOption == .required && text.contains("Subject: x\r\n") && !text.contains("Hello"))
+    }
+
+    @Test("a report of a message that waives TLS says so, in its envelope and to all others (RFC 8689 §6)")
+    func waivesTLS() {
+        let (envelope, text) = notice([failed("bob@b.example")], flags: .tlsNotRequired)
+        expectForm(text, of: envelope)
+        #expect(envelope.tlsOption == .notRequired && text.split(separator: "\r\n\r\n")[0].contains("\r\nTLS-Required: No"))
+        #expect(notice([failed("bob@b.example")]).envelope.tlsOption == nil)
+    }
+
     @Test("the header of binary content gets into lines: no bare CR, LF or NUL of it ends the report")
     func binaryHeader() {
         let (envelope, text) = notice(

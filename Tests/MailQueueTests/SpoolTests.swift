@@ -415,6 +415,27 @@ struct SpoolTests {
         }
     }
 
+    @Test("what a message asks of TLS is kept; a version that knows nothing of it cannot open the spool", arguments: [TLSOption.required, .notRequired, nil])
+    func tlsOption(option: TLSOption?) async throws {
+        try await withSpool(path) { spool in
+            var message = incoming(spool.nextID(now: epoch), to: ["bob@b.example"])
+            var envelope = message.envelope
+            envelope.tlsOption = option
+            message = IncomingMessage(id: message.id, envelope: envelope, recipients: message.recipients, received: message.received, content: message.content)
+            #expect(StoredMessage(message).tlsOption == option)
+            try await spool.put(message)
+        }
+        // Version 3 had no such flags, and nothing else is different.
+        edit(path, "PRAGMA user_version=3")
+        for _ in 0..<2 {
+            let messages = try await withSpool(path) { try await $0.allMessages() }
+            #expect(messages.map(\.tlsOption) == [option])
+            let request = DeliveryRequest(messages[0], recipients: messages[0].recipients.map(\.recipient), content: .inline(ByteBuffer()))
+            #expect(request.tlsOption == option)
+        }
+        #expect(SpoolSchema.version >= 4)
+    }
+
     private func nextDue(_ spool: Spool) async throws -> Timestamp? { try await spool.perform { try $0.nextDue() } }
 
     private struct Unexpected: Error {}

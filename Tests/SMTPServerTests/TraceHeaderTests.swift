@@ -60,6 +60,16 @@ func headerSummary(header: String, hops: Int, messageID: String?) {
     #expect(summary.messageID == messageID)
 }
 
+@Test(
+    "TLS-Required: No is read where it stands once in the header, with that value",
+    arguments: [
+        ("TLS-Required: No\r\n\r\n", true), ("tls-required:NO\r\nSubject: x\r\n\r\n", true), ("Subject: x\r\nTLS-Required:\r\n\tno \r\n\r\n", true),
+        ("TLS-Required: Yes\r\n\r\n", false), ("TLS-Required: No\r\nTLS-Required: No\r\n\r\n", false), ("TLS-Required: No\r\nTLS-Required: Yes\r\n\r\n", false),
+        ("TLS-Required:\r\nSubject: no\r\n\r\n", false), ("X-TLS-Required: No\r\n\r\n", false), ("Subject: x\r\n TLS-Required: No\r\n\r\n", false),
+        ("Subject: x\r\n\r\nTLS-Required: No\r\n", false), ("TLS-Required: No, really\r\n\r\n", false), ("TLS-Required: None\r\n\r\n", false), ("", false),
+    ])
+func waiver(header: String, waives: Bool) { #expect(HeaderSummary(ByteBuffer(string: header).readableBytesView).waivesTLS == waives) }
+
 @Test("a Message-ID without end is shown to a bound")
 func longMessageID() {
     #expect(HeaderSummary(ByteBuffer(string: "Message-ID: " + String(repeating: "x", count: 5000) + "\r\n\r\n").readableBytesView).messageID?.count == 250)

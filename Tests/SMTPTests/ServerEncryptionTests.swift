@@ -57,6 +57,49 @@ import Testing
         #expect(say("STARTTLS\r\n", to: &session).replies == "554 5.5.1 Error: TLS already active\r\n")
     }
 
+    @Test("REQUIRETLS is there in TLS alone, and where the server can keep it (RFC 8689 §2); it has no value, and stays with the message")
+    func requireTLS() {
+        var configuration = ServerScript.configuration
+        configuration.encryption = .may
+        configuration.offersRequireTLS = true
+        var session = ServerSession(configuration: configuration)
+        session.greet()
+        #expect(!say("EHLO client.example\r\n", to: &session).replies.contains("REQUIRETLS"))
+        #expect(say("MAIL FROM:<a@b.example> REQUIRETLS\r\n", to: &session).replies == "555 5.5.4 Unsupported option: REQUIRETLS\r\n")
+        _ = say("STARTTLS\r\n", to: &session)
+        session.beginTLS()
+        session.becameEncrypted(bindsChannel: false)
+        _ = rest(of: &session)
+        #expect(say("EHLO client.example\r\n", to: &session).replies.contains("REQUIRETLS\r\n"))
+        #expect(say("MAIL FROM:<a@b.example> REQUIRETLS=yes\r\n", to: &session).replies == "501 5.5.4 Bad option: REQUIRETLS\r\n")
+        #expect(say("MAIL FROM:<a@b.example> REQUIRETLS=\r\n", to: &session).replies == "501 5.5.4 Bad option: REQUIRETLS\r\n")
+        #expect(say("MAIL FROM:<a@b.example> REQUIRETLS REQUIRETLS\r\n", to: &session).replies == "501 5.5.4 Option given twice: REQUIRETLS\r\n")
+        #expect(say("MAIL FROM:<a@b.example> requiretls\r\n", to: &session).replies.isEmpty)
+        session.answer(Reply(250, nil, "Ok"))
+        #expect(say("RCPT TO:<alice@example> REQUIRETLS\r\n", to: &session).replies.hasSuffix("555 5.5.4 Unsupported option: REQUIRETLS\r\n"))
+        _ = say("RCPT TO:<alice@example>\r\n", to: &session)
+        session.answer(Reply(250, nil, "Ok"))
+        session.receive(ByteBuffer(string: "DATA\r\n"))
+        guard case .beginContent(let envelope)? = session.next() else {
+            Issue.record("no content")
+            return
+        }
+        #expect(envelope.tlsOption == .required)
+    }
+
+    @Test("a process of this host needs no TLS for it; a server that cannot keep it does not offer it")
+    func requireTLSWithinHost() {
+        var configuration = ServerScript.configuration
+        var session = ServerSession(configuration: configuration)
+        session.isWithinHost = true
+        session.greet()
+        #expect(!say("EHLO localhost\r\n", to: &session).replies.contains("REQUIRETLS"))
+        configuration.offersRequireTLS = true
+        let isAdopted = session.adopt(configuration)
+        #expect(isAdopted)
+        #expect(say("EHLO localhost\r\n", to: &session).replies.contains("REQUIRETLS"))
+    }
+
     @Test func aConnectionThatBeginsInTLSGreetsInIt() {
         var session = session(.none)
         session.becameEncrypted(bindsChannel: true)

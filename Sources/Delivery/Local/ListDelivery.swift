@@ -174,7 +174,7 @@ package struct ListDelivery: Sendable {
         let content = try prepended(trace, to: request.content, id, spool)
         let envelope = Envelope(
             sender: sender, body: request.body, isInternationalized: request.isInternationalized, returnContent: owner == nil ? request.returnContent : nil,
-            envelopeID: owner == nil ? request.envelopeID : nil)
+            envelopeID: owner == nil ? request.envelopeID : nil, tlsOption: request.tlsOption)  // RFC 8689 §6
         let message = IncomingMessage(id: id, envelope: envelope, recipients: recipients, received: now, content: content)
         return Resubmission(message: message, failures: failures, passesOnDSN: owner == nil)
     }

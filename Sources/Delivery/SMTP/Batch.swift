@@ -44,7 +44,7 @@ struct Shipment: Sendable {
                 EnvelopeRecipient(address: outgoing?.rewriting.recipient($0.target.address) ?? $0.target.address, notify: $0.notify, originalRecipient: $0.reportedOriginal)
             },
             body: request.body, isInternationalized: request.isInternationalized, returnContent: request.returnContent,
-            envelopeID: request.envelopeID)
+            envelopeID: request.envelopeID, tlsOption: request.tlsOption)
     }
 }
 

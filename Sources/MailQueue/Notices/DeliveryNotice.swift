@@ -1,5 +1,5 @@
 // Composes delivery status notifications: RFC 3464 reports in RFC 6522 multiparts, with the wording of RFC 3461 §6, and
-// RFC 6533 where addresses hold UTF-8. Pure: facts in, an envelope and octets with CRLF out.
+// RFC 6533 where addresses hold UTF-8, as protected on their way as what they speak of (RFC 8689 §5). Pure: facts in, an envelope and octets with CRLF out.
 //
 // Whatever a peer said gets in as one line of text: no reply, identifier or relay name of theirs begins a line of a report.
 
@@ -92,7 +92,8 @@ struct DeliveryNotice {
         out.writeBytes(returned)
         write(["", "\(delimiter)--"], to: &out)
         // RFC 3461 §6.1: from the null reverse-path.
-        return (Envelope(sender: nil, body: is8bit ? .eightBitMIME : .sevenBit, isInternationalized: isGlobal), out)
+        let envelope = Envelope(sender: nil, body: is8bit ? .eightBitMIME : .sevenBit, isInternationalized: isGlobal, tlsOption: message.tlsOption)
+        return (envelope, out)
     }
 
     /// RFC 2046 §5.1.1: up to 70 characters, so without the host name, which may be longer.
@@ -143,6 +144,8 @@ struct DeliveryNotice {
             "Content-Type: multipart/report; report-type=delivery-status;",
             "\tboundary=\"\(boundary)\"",
         ]
+            // RFC 8689 §6: what the sender said of TLS holds for what comes of the message.
+            + (message.tlsOption == .notRequired ? ["TLS-Required: No"] : [])
             // RFC 2045 §6.4: a multipart is labelled with what its parts need.
             + encoding(is8bit: is8bit) + ["", "This is a report in MIME format.", ""]
     }
@@ -225,7 +228,8 @@ struct DeliveryNotice {
 
     /// RFC 3461 §4.3: RET speaks of failures only; all else returns the header.
     private var returnsWhole: Bool {
-        guard hasFailures, message.body != .binary, original.isWhole, original.bytes.readableBytes <= largestReturned else { return false }
+        // RFC 8689 §5: as if RET=HDRS were there.
+        guard hasFailures, message.body != .binary, message.tlsOption != .required, original.isWhole, original.bytes.readableBytes <= largestReturned else { return false }
         // Copies for the postmaster hold no more than he needs; where nobody else gets the message, he does.
         return kind == .doubleBounce || kind == .outcome && message.returnContent != .headers
     }

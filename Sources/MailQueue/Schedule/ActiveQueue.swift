@@ -436,6 +436,6 @@ extension DeliveryRequest {
     fileprivate func only(_ recipients: [QueuedRecipient]) -> DeliveryRequest {
         DeliveryRequest(
             id: id, sender: sender, body: body, isInternationalized: isInternationalized, returnContent: returnContent, envelopeID: envelopeID,
-            received: received, content: content, recipients: recipients)
+            tlsOption: tlsOption, received: received, content: content, recipients: recipients)
     }
 }

@@ -1,7 +1,7 @@
 // The tables of the spool, and how the connection is set up so that a commit is on disk.
 
 enum SpoolSchema {
-    static let version: Int64 = 3
+    static let version: Int64 = 4
 
     static func version(of database: Database) throws(DatabaseError) -> Int64 {
         var version: Int64 = 0
@@ -108,5 +108,8 @@ enum SpoolSchema {
         ALTER TABLE message ADD COLUMN verp TEXT;
         PRAGMA user_version=3;
         """,
+        // Flags say what a message asks of TLS (StoredMessage.Flags). No column is new, but a version that does not know them would send in
+        // clear what must not be: it is not to open this spool.
+        "PRAGMA user_version=4;",
     ]
 }

@@ -78,6 +78,10 @@ package struct StoredMessage: Sendable {
         static let forcedExpire = Flags(rawValue: 128)
         /// A notice to the postmaster: nothing is sent in answer to it.
         static let lastWord = Flags(rawValue: 256)
+        /// REQUIRETLS.
+        static let tlsRequired = Flags(rawValue: 512)
+        /// `TLS-Required: No`, and no REQUIRETLS.
+        static let tlsNotRequired = Flags(rawValue: 1024)
     }
 
     package var isForcedToExpire: Bool { flags.contains(.forcedExpire) }
@@ -93,6 +97,8 @@ package struct StoredMessage: Sendable {
 
     /// Where Postfix would keep it.
     package var queue: QueueName { QueueName(isHeld: isHeld, isLeased: isLeased, attempts: attempts) }
+
+    package var tlsOption: TLSOption? { flags.contains(.tlsRequired) ? .required : flags.contains(.tlsNotRequired) ? .notRequired : nil }
 
     package var returnContent: Envelope.ReturnContent? {
         flags.contains(.returnFull) ? .full : flags.contains(.returnHeaders) ? .headers : nil
@@ -145,6 +151,11 @@ extension StoredMessage.Flags {
         if envelope.returnContent == .full { insert(.returnFull) }
         if envelope.returnContent == .headers { insert(.returnHeaders) }
         if bodyInFile { insert(.bodyInFile) }
+        switch envelope.tlsOption {
+        case .required: insert(.tlsRequired)
+        case .notRequired: insert(.tlsNotRequired)
+        case nil: break
+        }
     }
 }
 
@@ -154,7 +165,7 @@ extension DeliveryRequest {
         self.init(
             id: message.id, sender: message.verp == nil ? message.sender : message.sender(for: recipients[0]), body: message.body,
             isInternationalized: message.flags.contains(.internationalized), returnContent: message.returnContent,
-            envelopeID: message.envelopeID, received: message.received, content: content, recipients: recipients)
+            envelopeID: message.envelopeID, tlsOption: message.tlsOption, received: message.received, content: content, recipients: recipients)
     }
 }
 

@@ -1,5 +1,5 @@
 // The arguments of MAIL and RCPT with the parameters of SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531) and DSN
-// (RFC 3461), and XVERP of Postfix. Unknown parameters get 555 (RFC 5321 §4.1.1.11); one that comes twice is an error: its meaning is undefined.
+// (RFC 3461), REQUIRETLS (RFC 8689), and XVERP of Postfix. Unknown parameters get 555 (RFC 5321 §4.1.1.11); one that comes twice is an error: its meaning is undefined.
 
 internal import MailSyntax
 
@@ -16,6 +16,7 @@ struct MailCommand: Hashable, Sendable {
     var verp: VERP??
     /// AUTH= says who wrote the message (RFC 4954 §5). Nobody here believes it, and nobody is told: what was said is not kept.
     var namesAuthor = false
+    var requiresTLS = false
 
     ///     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
     init(_ cursor: inout Cursor) throws(SyntaxFlaw) {
@@ -70,6 +71,10 @@ struct MailCommand: Hashable, Sendable {
                 author == "<>" || BareAddress(author) != nil
             else { throw parameter.flaw }
             namesAuthor = true
+        case .requiretls:
+            // RFC 8689 §2: the parameter has no value.
+            guard !parameter.hasValue else { throw parameter.flaw }
+            requiresTLS = true
         case .notify, .orcpt, nil: throw .unknownParameter(parameter.name)
         }
     }
@@ -106,7 +111,7 @@ struct RecipientCommand: Hashable, Sendable {
         case .orcpt:
             originalRecipient = try RecipientCommand.originalRecipient(parameter)
             isOriginalASCII = parameter.value.isASCII
-        case .size, .body, .smtputf8, .ret, .envid, .auth, .xverp, nil: throw .unknownParameter(parameter.name)
+        case .size, .body, .smtputf8, .ret, .envid, .auth, .xverp, .requiretls, nil: throw .unknownParameter(parameter.name)
         }
     }
 
@@ -153,7 +158,7 @@ struct RecipientCommand: Hashable, Sendable {
 ///     esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 ///     esmtp-value   = 1*(%d33-60 / %d62-126)                  ; RFC 6531 §3.3: / UTF8-non-ascii
 private struct Parameter {
-    enum Keyword: UInt8 { case size, body, smtputf8, ret, envid, notify, orcpt, auth, xverp }
+    enum Keyword: UInt8 { case size, body, smtputf8, ret, envid, notify, orcpt, auth, xverp, requiretls }
 
     let keyword: Keyword?
     /// For replies: bounded and printable.
@@ -175,7 +180,7 @@ private struct Parameter {
         value = cursor.take { $0 > 0x20 && (mayHoldEquals || $0 != UInt8(ascii: "=")) && $0 != 0x7F }
         name = keyword.map { "\($0)".uppercased() } ?? word.excerpt(GrammarLimits.echo)
         // All but these have a value: without it, it is not the parameter of that name.
-        if let keyword, keyword != .smtputf8, keyword != .xverp, !hasValue { throw .unknownParameter(name) }
+        if let keyword, ![.smtputf8, .xverp, .requiretls].contains(keyword), !hasValue { throw .unknownParameter(name) }
         let startsRight = word.first.map { isLetter($0) || isDigit($0) } ?? false
         guard startsRight, cursor.isAtEnd || isBlank(cursor.next!), hasValue != value.isEmpty else {
             throw .badParameter(name)
@@ -191,6 +196,7 @@ private struct Parameter {
         else if word.equals(word: "NOTIFY") { .notify }
         else if word.equals(word: "ORCPT") { .orcpt }
         else if word.equals(word: "XVERP") { .xverp }
+        else if word.equals(word: "REQUIRETLS") { .requiretls }
         else if word.equals(word: "AUTH") { .auth }
         else { nil }
     }

@@ -152,6 +152,7 @@ extension ServerSession {
         words.append("LIMITS RCPTMAX=\(configuration.recipientLimit)" + (configuration.messageLimit.map { " MAILMAX=\($0)" } ?? ""))
         if offersTLS { words.append("STARTTLS") }
         if let login = loginExtension { words.append(login) }
+        if offersRequireTLS { words.append("REQUIRETLS") }
         if mayUseVERP { words.append("XVERP") }
         for (kind, privilege) in [(ClientClaims.Kind.override, Privileges.override), (.forward, .forward)] where privileges.contains(privilege) {
             words.append(([kind.name] + kind.attributes.map(\.rawValue)).joined(separator: " "))
@@ -189,6 +190,8 @@ extension ServerSession {
         }
         // To those who may not use it, it is no option.
         if command.verp != nil, !mayUseVERP { return reject(.unknownParameter("XVERP")) }
+        // RFC 8689 §2: only in a session that is in TLS itself; EHLO says so.
+        if command.requiresTLS, !offersRequireTLS { return reject(.unknownParameter("REQUIRETLS")) }
         if command.verp != nil, sender == nil { return reject(Reply(503, EnhancedCode(5, 5, 4), "Error: XVERP requires non-null sender")) }
         if command.namesAuthor, configuration.logins == nil { return reject(.unknownParameter("AUTH"), verb: .mail) }
         if let limit = configuration.messageLimit, messages >= limit {
@@ -198,7 +201,7 @@ extension ServerSession {
         messages += 1
         var envelope = Envelope(
             sender: sender, body: command.body, isInternationalized: command.isInternationalized,
-            returnContent: command.returnContent, envelopeID: command.envelopeID)
+            returnContent: command.returnContent, envelopeID: command.envelopeID, tlsOption: command.requiresTLS ? .required : nil)
         if let verp = command.verp { envelope.verp = verp ?? configuration.verp }
         phase = .waiting(.sender(Transaction(envelope: envelope)))
         actions.append(.judgeSender(sender, declaredSize: command.declaredSize))

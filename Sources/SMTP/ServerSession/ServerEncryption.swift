@@ -18,6 +18,9 @@ extension ServerSession {
 
     var offersTLS: Bool { configuration.encryption != .none && !isEncrypted }
 
+    /// RFC 8689 §2: where STARTTLS was negotiated, or TLS was there from the first octet.
+    var offersRequireTLS: Bool { configuration.offersRequireTLS && (isEncrypted || isWithinHost) }
+
     var refusalOfTLS: Reply? {
         if configuration.encryption == .none { return SyntaxFlaw.notOffered.reply }
         if isEncrypted { return .alreadyEncrypted }

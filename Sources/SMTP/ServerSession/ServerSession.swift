@@ -10,7 +10,7 @@
 //
 // Extensions, announced because they work: PIPELINING (RFC 2920), SIZE (RFC 1870), VRFY, ENHANCEDSTATUSCODES (RFC 2034),
 // 8BITMIME (RFC 6152), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING and BINARYMIME (RFC 3030), LIMITS (RFC 9422), and where
-// they are turned on EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD, STARTTLS (RFC 3207), and AUTH (RFC 4954) where users log in;
+// they are turned on REQUIRETLS (RFC 8689), EXPN, ETRN (RFC 1985), Postfix's XCLIENT and XFORWARD, STARTTLS (RFC 3207), and AUTH (RFC 4954) where users log in;
 // XVERP (Postfix) to those whom the shell lets use it.
 // It speaks LMTP (RFC 2033) as well, which is the same but for LHLO and a reply to the content for each recipient.
 //
@@ -36,6 +36,8 @@ package struct ServerSession: Sendable {
         package var dialect = Dialect.smtp
         package var offersEXPN = false
         package var offersETRN = false
+        /// REQUIRETLS, where the session is in TLS: mail can be sent on as it asks.
+        package var offersRequireTLS = false
         /// MAIL commands of one session; nil: no limit.
         package var messageLimit: Int?
         /// Where XVERP does not name delimiters.
@@ -187,6 +189,8 @@ package struct ServerSession: Sendable {
     package internal(set) var progress = 0
     /// The client may ask for VERP, and is told so.
     package var mayUseVERP = false
+    /// Nobody stands between the client and this server, for it is a process of this host.
+    package var isWithinHost = false
 
     /// The argument of the last HELO or EHLO.
     package internal(set) var helo: String?

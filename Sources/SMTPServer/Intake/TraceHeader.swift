@@ -48,6 +48,9 @@ struct HeaderSummary {
     /// Received fields: the hops behind the message.
     private(set) var hops = 0
     private(set) var messageID: String?
+    /// `TLS-Required: No`. RFC 8689 §3: there is one at most, so two say nothing.
+    var waivesTLS: Bool { waivers == 1 }
+    private var waivers = 0
 
     /// RFC 5321 §6.3: with more hops than this a message runs in a circle; the threshold is to be 100 at least. With this
     /// hop's own field.
@@ -56,23 +59,42 @@ struct HeaderSummary {
     /// Reads the header of `content`; what follows the first empty line is not looked at.
     init(_ content: ByteBufferView) {
         var start = content.startIndex
-        var isFolded = false  // the last line was a Message-ID whose value stands on the next
+        // The last line was a field whose value stands on the next.
+        var folded: Field?
         while start < content.endIndex, let end = content[start...].firstIndex(of: UInt8(ascii: "\n")) {
             let line = content[start..<end]
             guard let first = line.first, first != UInt8(ascii: "\r") else { return }
-            if isFolded, first == UInt8(ascii: " ") || first == UInt8(ascii: "\t") { messageID = HeaderSummary.identifier(line) }
-            isFolded = false
+            start = end + 1
+            if let field = folded {
+                folded = nil
+                if first == UInt8(ascii: " ") || first == UInt8(ascii: "\t") {
+                    take(field, line)
+                    continue
+                }
+            }
             switch first | 0x20 {
             case UInt8(ascii: "r"): if HeaderSummary.value(of: line, named: "received") != nil { hops += 1 }
             case UInt8(ascii: "m"):
-                if messageID == nil, let value = HeaderSummary.value(of: line, named: "message-id") {
-                    messageID = HeaderSummary.identifier(value)
-                    isFolded = messageID == nil
-                }
+                if messageID == nil, let value = HeaderSummary.value(of: line, named: "message-id"), !take(.messageID, value) { folded = .messageID }
+            case UInt8(ascii: "t"):
+                if let value = HeaderSummary.value(of: line, named: "tls-required"), !take(.tlsRequired, value) { folded = .tlsRequired }
             default: break
             }
-            start = end + 1
         }
+    }
+
+    private enum Field { case messageID, tlsRequired }
+
+    /// False: there is nothing but white space.
+    @discardableResult
+    private mutating func take(_ field: Field, _ value: ByteBufferView) -> Bool {
+        guard let word = HeaderSummary.identifier(value) else { return false }
+        switch field {
+        case .messageID: messageID = word
+        // RFC 8689 §3: "No" is the only value; a field with another counts all the same.
+        case .tlsRequired: waivers += lowercasedASCII(word) == "no" ? 1 : 2
+        }
+        return true
     }
 
     /// Nil where there is nothing but white space.

@@ -131,6 +131,7 @@ private struct SubmissionDialogue: ~Copyable {
         if submission.isInternationalized || !areAddressesASCII { mail += " SMTPUTF8" }
         if let content = options.returnContent { mail += " RET=\(content.rawValue)" }
         if let id = options.envelopeID { mail += " ENVID=\(XText.encode(id))" }
+        if options.requiresTLS { mail += " REQUIRETLS" }
         if let verp = options.verp { mail += " \(verp)" }
         guard try succeeds(mail, &status) else { return status }
         var accepted = 0

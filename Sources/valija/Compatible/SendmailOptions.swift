@@ -22,6 +22,8 @@ struct SendmailOptions: Equatable {
     var returnContent: Envelope.ReturnContent?
     /// -V
     var envelopeID: String?
+    /// -O requiretls=yes: REQUIRETLS (RFC 8689), as Postfix 3.11 has it.
+    var requiresTLS = false
     /// -XV, -XVxy: the parameter of MAIL for VERP.
     var verp: String?
     /// -qIID: flush this message only.
@@ -95,6 +97,12 @@ struct SendmailOptions: Equatable {
                 throw UsageError(text: "option -XV takes two of the characters -=+, not \(value.dropFirst())")
             }
             verp = value.count == 1 ? "XVERP" : "XVERP=\(value.dropFirst())"
+        case "O" where value.lowercased().hasPrefix("requiretls="):
+            switch value.lowercased().dropFirst(11) {
+            case "yes": requiresTLS = true
+            case "no": requiresTLS = false
+            default: throw UsageError(text: "option -O takes requiretls=yes or requiretls=no, not \(value)")
+            }
         case "B", "h", "O", "p", "A", "L", "X", "C", "e": break  // no meaning here, as in Postfix's sendmail(1)
         default: throw UsageError(text: "unknown option -\(option)")
         }
