@@ -1,7 +1,6 @@
 """Debian's Postfix on what `valija render` wrote: mail goes where the manifest says, with both kinds of accounts and each type of table,
-into files, commands and lists as well; users log in by Dovecot, and get the certificate of the name that they ask for."""
+into files, commands and lists as well, and to other servers by their routes; users log in by Dovecot, and get the certificate of the name that they ask for."""
 
-import grp
 import grp
 import mailbox
 import os
@@ -11,8 +10,11 @@ import smtplib
 import ssl
 import subprocess
 import tempfile
+import threading
+import time
 
 from kit import *
+from kit.dovecot import Dovecot
 from kit.postfix import Postfix, start_dovecot
 
 # Accounts that every Debian has (base-passwd).
@@ -135,6 +137,91 @@ for maps in ("texthash", "lmdb", "hash"):
         with postfix:
             check_deliveries(postfix, one_copy=False)
             assert all(letter.path.stat().st_uid == pwd.getpwnam("games").pw_uid for letter in postfix.letters("games"))
+
+
+# Other servers
+
+def send(postfix, *recipients, sender="sender@example.net"):
+    data = message("for " + ", ".join(recipients))
+    with smtplib.SMTP("127.0.0.1", postfix.port, timeout=20) as client:
+        client.sendmail(sender, recipients, data)
+    return data
+
+
+for accounts in ("unix", "virtual"):
+    @test(f"{accounts} accounts: mail leaves by the route of its recipient, of its sender, by the relayhost, or the fallback relay where that is dead")
+    def _(accounts=accounts):
+        with Sink() as partner, Sink() as exact, Sink() as below, Sink() as sales, Sink() as boss, Sink() as rest, Sink() as fallback:
+            def hop(sink):
+                return f"[127.0.0.1]:{sink.port}"
+
+            dead = f"[127.0.0.1]:{free_port()}"
+            with Rendered("--accounts", accounts, "--owner", OWNER, relayhost=hop(rest), delivery={"fallback_relay": hop(fallback)},
+                          routes={"partner.example": hop(partner), "fax@partner.example": hop(exact), ".branch.example": hop(below), "dead.example": dead},
+                          sender_routes={"@sales.example.org": hop(sales), "boss@sales.example.org": hop(boss)}) as postfix:
+                for sender, to, sink in [
+                    ("a@else.example", "x@partner.example", partner), ("a@else.example", "fax@partner.example", exact), ("a@else.example", "x@deep.branch.example", below),
+                    ("a@else.example", "x@branch.example", rest), ("a@sales.example.org", "x@partner.example", partner), ("a@sales.example.org", "x@third.example", sales),
+                    ("boss@sales.example.org", "x@third.example", boss), ("a@else.example", "x@third.example", rest), ("a@else.example", "x@dead.example", fallback),
+                ]:
+                    before = len(sink.messages)
+                    send(postfix, to, sender=sender)
+                    wait_for(lambda: len(sink.messages) > before, 30, f"{sender} to {to}: {postfix.log()[-2000:]}")
+                    assert sink.messages[-1][:2] == (sender, [to]), sink.messages[-1][:2]
+                postfix.wait_queue_empty()
+                assert sum(len(sink.messages) for sink in (partner, exact, below, sales, boss, rest, fallback)) == 9
+
+    @test(f"{accounts} accounts: mailboxes.via hands mail for users to Dovecot by LMTP, one copy each, over a Unix socket and over TCP")
+    def _(accounts=accounts):
+        for unix in (True, False):
+            # local(8) hands the address over as it came, and Valija and virtual(8) the user at the origin.
+            with Dovecot(users=("games", "news", "uucp"), domains=("example.org", "example.net")) as dovecot:
+                via = f"lmtp:unix:{dovecot.socket}" if unix else f"lmtp:[127.0.0.1]:{dovecot.port}"
+                # A Unix socket is looked for below the queue by a daemon in a chroot; master.cf of `render` has none.
+                with Rendered("--accounts", accounts, "--owner", OWNER, mailboxes={"via": via}, users={"games": {}, "news": {}, "uucp": {}}) as postfix:
+                    sent = send(postfix, "games@example.org", "news@example.net")
+                    for user in "games", "news":
+                        [letter] = wait_for(lambda: dovecot.letters(user), 30, f"{user}'s mail: {postfix.log()[-2000:]}{dovecot.log()}")
+                        assert letter.replace(b"\r\n", b"\n").endswith(sent.split(b"\r\n\r\n", 1)[1].replace(b"\r\n", b"\n")), letter
+                        assert b"Return-Path: <sender@example.net>" in letter, letter
+                    postfix.wait_queue_empty()
+                    assert not list(postfix.mail.iterdir()), "nothing lies in mailboxes.directory"
+
+
+@test("delivery.*: what Postfix does by the rendered limits: recipients for each message, connections at a time, a pause between")
+def _():
+    gate = threading.Event()
+    open_now, most = [0], [0]
+    lock = threading.Lock()
+
+    def slow(command, argument):
+        if command == "DATA":
+            with lock:
+                open_now[0] += 1
+                most[0] = max(most[0], open_now[0])
+            gate.wait(30)
+        if command == "." :
+            with lock:
+                open_now[0] -= 1
+
+    with Sink(slow) as sink, Rendered(relayhost=f"[127.0.0.1]:{sink.port}", delivery={"concurrency": 3, "initial_concurrency": 3, "recipients_per_message": 2}) as postfix:
+        send(postfix, *[f"u{number}@elsewhere.example" for number in range(5)])
+        for number in range(6):
+            send(postfix, f"v{number}@elsewhere.example")
+        wait_for(lambda: open_now[0] == 3, 20, "three deliveries at a time")
+        time.sleep(1)
+        assert open_now[0] == 3, open_now
+        gate.set()
+        postfix.wait_queue_empty()
+        assert most[0] == 3, most
+        assert sorted(len(recipients) for _, recipients, _ in sink.messages if recipients[0].startswith("u")) == [1, 2, 2], sink.messages
+    moments = []
+    with Sink(lambda command, argument: moments.append(time.monotonic()) if command == "MAIL" else None) as sink, \
+            Rendered(relayhost=f"[127.0.0.1]:{sink.port}", delivery={"rate_delay": "2s"}) as postfix:
+        for number in range(3):
+            send(postfix, f"w{number}@elsewhere.example")
+        wait_for(lambda: len(sink.messages) == 3, 30, postfix.log())
+        assert all(later - earlier >= 1.5 for earlier, later in zip(moments, moments[1:])), moments
 
 
 # Logins
