@@ -187,3 +187,33 @@ def _():
         waits = sorted(entry["next_attempt"] for entry in server.queue())
         assert len({wait[:16] for wait in waits}) > 1, waits  # not in one minute
         server.valija("queue", "delete", "ALL")
+
+
+@test("ORCPT of type utf-8: in ASCII it needs no SMTPUTF8; a report and the next hop have the address in ASCII, however it came (RFC 6533 section 3)")
+def _():
+    refuse = lambda command, address: "550 5.1.1 no" if command == "RCPT" and address.startswith("gone") else None
+    with Sink(refuse) as sink, Server(relayhost=f"[127.0.0.1]:{sink.port}") as server:
+        with Dialogue(server.port) as client:
+            client.expect("EHLO client.example.net", "250")
+            client.expect("MAIL FROM:<alice@example.org>", "250")
+            client.expect(r"RCPT TO:<gone@b.example> ORCPT=utf-8;j\x{FC}rgen\x{2B}x@b.example", "250")
+            client.expect(r"RCPT TO:<bob@b.example> ORCPT=utf-8;j\x{FC", "501 5.5.4")
+            client.expect(r"RCPT TO:<bob@b.example> ORCPT=utf-8;a\x{0D}\x{0A}X-Forged:b", "501 5.5.4")
+            client.expect("RCPT TO:<bob@b.example> ORCPT=utf-8;jürgen@b.example", "553 5.6.7")
+            client.expect(r"RCPT TO:<bob@b.example> ORCPT=utf-8;\x{4F60}\x{597D}@b.example", "250")
+            client.expect("DATA", "354")
+            client.write(message("old name") + b".\r\n")
+            assert client.reply().startswith("250")
+        [report] = reports(server, "alice")
+        assert report.kind == "message/delivery-status", report.kind
+        assert report.recipients["gone@b.example"]["Original-Recipient"] == r"utf-8;j\x{FC}rgen\x{2B}x@b.example", report.recipients["gone@b.example"].items()
+        assert sink.transactions[0][1] == [r"RCPT TO:<bob@b.example> ORCPT=utf-8;\x{4F60}\x{597D}@b.example"], sink.transactions
+        with Dialogue(server.port) as client:
+            client.expect("EHLO client.example.net", "250")
+            client.expect("MAIL FROM:<alice@example.org> SMTPUTF8", "250")
+            client.expect("RCPT TO:<bob@b.example> ORCPT=utf-8;jürgen@b.example", "250")
+            client.expect("DATA", "354")
+            client.write(message("old name") + b".\r\n")
+            assert client.reply().startswith("250")
+        wait_for(lambda: len(sink.transactions) == 2, what="the second message")
+        assert sink.transactions[1][1] == [r"RCPT TO:<bob@b.example> ORCPT=utf-8;j\x{FC}rgen@b.example"], sink.transactions
