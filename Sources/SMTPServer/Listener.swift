@@ -51,8 +51,9 @@ package final class Listener: Sendable {
         for purpose: Purpose = Purpose()
     ) async throws -> Listener {
         var bound = try SocketAddress(ipAddress: endpoint.address.description, port: Int(endpoint.port))
-        if !sharing {
-            // First alone: with SO_REUSEPORT, another appliance of this user at the same port would go unnoticed.
+        if !sharing, endpoint.port != 0 {
+            // First alone: with SO_REUSEPORT, another appliance of this user at the same port would go unnoticed. Not where the system
+            // chooses the port: it gives one that nobody has, and might give it to the next who asks while the probe is closed.
             let probe = try await bootstrap(group.next(), isV6: endpoint.address.isV6).bind(to: bound).get()
             bound = probe.localAddress ?? bound
             try await probe.close()
@@ -64,6 +65,7 @@ package final class Listener: Sendable {
                     try await serve(service, configuration, purpose, on: loop, isV6: endpoint.address.isV6) { [bound] bootstrap in
                         bootstrap.serverChannelOption(.socketOption(NIOBSDSocket.Option(rawValue: SO_REUSEPORT)), value: 1).bind(to: bound)
                     })
+                bound = sockets[0].channel.localAddress ?? bound
             }
         } catch {
             for socket in sockets { try? await socket.channel.close().get() }

@@ -52,6 +52,20 @@ func listenerCloses() async throws {
     }
 }
 
+@Test("many listeners that let the system choose their ports, at the same time and beside connections of others, all get one")
+func chosenPorts() async throws {
+    try await Station.with(try Station()) { station in
+        for _ in 0..<20 {
+            let listeners = try await withThrowingTaskGroup(of: Listener.self) { group in
+                for _ in 0..<100 { group.addTask { try await station.listen(port: 0) } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(Set(listeners.compactMap { $0.address?.port }).count == listeners.count)
+            for listener in listeners { await listener.close(grace: .zero) }
+        }
+    }
+}
+
 @Test("a session that does not end within the grace is cut off")
 func graceEnds() async throws {
     try await Station.with(try Station()) { station in
