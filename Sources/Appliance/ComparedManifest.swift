@@ -85,6 +85,7 @@ struct Side: Sendable {
             Value("submission.hide_client", "\(system.submission.hideClient.value)"),
             Value("dns.resolvers", system.dns.resolvers.value.map(\.description).joined(separator: ", ")),
             Value("dns.dnssec", system.dns.validation.value.rawValue), Value("dns.trust_anchor", system.dns.trustAnchor?.value),
+            Value("dns.domains_insecure", list(system.dns.insecureDomains.value.map(\.text))),
             Value("tls.level", system.tls.level.value.rawValue), Value("tls.certificate", system.tls.certificate.map { list($0.value.all.map(\.chain.value)) } ?? nil),
             Value("tls.key", system.tls.certificate.map { list($0.value.all.map(\.key.value)) } ?? nil),
             Value(

@@ -20,6 +20,7 @@ func resolverConfiguration(_ dns: MailSystem.DNS) -> Resolver.Configuration {
         case .always: .always
         }
     if let anchor = dns.trustAnchor { configuration.trustAnchor = .file(anchor.value) }
+    configuration.insecureDomains = dns.insecureDomains.value
     return configuration
 }
 

@@ -38,7 +38,7 @@ extension MailSystem {
         return ((tls.certificate?.value.all ?? []) + tls.certificates.flatMap(\.certificate.all)).flatMap { [$0.chain.value, $0.key.value] }
     }
 
-    private var ownCertificatePath: String { "\(queue.directory.value)/tls/self-signed.pem" }
+    var ownCertificatePath: String { "\(queue.directory.value)/tls/self-signed.pem" }
 
     /// Nil: no service speaks TLS, or something is wrong. `makesOwn`: a certificate is made where none is named.
     func serverTLS(makesOwn: Bool, now: Int, faults: inout [Diagnostic]) -> ServerTLS? {

@@ -17,6 +17,7 @@ package final class CurrentNames: NameService {
     package func mailExchangers(of domain: Domain) async -> Answer<MailExchange> { await names.mailExchangers(of: domain) }
     package func names(of address: IPAddress) async -> Lookup<[Domain]> { await names.names(of: address) }
     package func texts(of name: Domain) async -> Lookup<[[UInt8]]> { await names.texts(of: name) }
+    package func services(of name: Domain) async -> Lookup<[ServiceLocation]> { await names.services(of: name) }
     package func certificateAssociations(of host: Domain, port: UInt16) async -> Lookup<CertificateAssociations> {
         await names.certificateAssociations(of: host, port: port)
     }

@@ -64,8 +64,24 @@ package protocol NameService: Sendable {
     func names(of address: IPAddress) async -> Lookup<[Domain]>
     /// TXT records, each with its strings joined (RFC 7208 §3.3, RFC 6376 §3.6.2.2).
     func texts(of name: Domain) async -> Lookup<[[UInt8]]>
+    /// Where a service is: `_submission._tcp.example.org` (RFC 2782).
+    func services(of name: Domain) async -> Lookup<[ServiceLocation]>
     /// What the DNS says, secured by DNSSEC, of the certificate at a port of a host. Whatever is not secure is `noRecords`.
     func certificateAssociations(of host: Domain, port: UInt16) async -> Lookup<CertificateAssociations>
+}
+
+package struct ServiceLocation: Hashable, Sendable {
+    package let priority: UInt16
+    package let weight: UInt16
+    package let port: UInt16
+    package let host: Domain
+
+    package init(priority: UInt16, weight: UInt16, port: UInt16, host: Domain) {
+        self.priority = priority
+        self.weight = weight
+        self.port = port
+        self.host = host
+    }
 }
 
 /// The TLSA records of a service (RFC 6698), for SMTP as RFC 7672 finds them.
@@ -130,6 +146,7 @@ package struct NameTable: NameService {
     package var exchangers: [Domain: Lookup<MailExchange>]
     package var reverse: [IPAddress: Lookup<[Domain]>]
     package var texts: [Domain: Lookup<[[UInt8]]>] = [:]
+    package var services: [Domain: Lookup<[ServiceLocation]>] = [:]
     package var associations: [Domain: Lookup<CertificateAssociations>] = [:]
     /// Domains whose exchangers DNSSEC vouches for.
     package var secure: Set<Domain> = []
@@ -155,6 +172,8 @@ package struct NameTable: NameService {
     package func names(of address: IPAddress) async -> Lookup<[Domain]> { reverse[address] ?? .noSuchName }
 
     package func texts(of name: Domain) async -> Lookup<[[UInt8]]> { texts[name] ?? .noSuchName }
+
+    package func services(of name: Domain) async -> Lookup<[ServiceLocation]> { services[name] ?? .noSuchName }
 
     package func certificateAssociations(of host: Domain, port: UInt16) async -> Lookup<CertificateAssociations> {
         associations[host] ?? .noRecords

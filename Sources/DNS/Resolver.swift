@@ -120,6 +120,11 @@ package final class Resolver: NameService {
         return await records(name, .txt, ResourceData.text)
     }
 
+    package func services(of name: Domain) async -> Lookup<[ServiceLocation]> {
+        guard name.literal == nil, let name = Punycode.ascii(name) else { return .noSuchName }
+        return await records(name, .srv, ResourceData.service)
+    }
+
     private func records<Value>(_ name: String, _ type: ResourceData.RecordType, _ read: ([UInt8]) -> Value?) async -> Lookup<[Value]> {
         switch await query(name, type).lookup {
         case .found(let records):

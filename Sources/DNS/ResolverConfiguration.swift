@@ -11,6 +11,8 @@ extension Resolver {
         package var hosts: HostsTable
         package var validation: Validation
         package var trustAnchor: TrustAnchor
+        /// What lies under these is not validated, whatever the zones above say.
+        package var insecureDomains: [Domain]
         /// Zones to be answered from here, without a question to anybody.
         package var zones: [Zone]
         /// One look-up. Below the minutes that libunbound may try for: a deferred message costs less than a stuck agent.
@@ -22,13 +24,14 @@ extension Resolver {
 
         package init(
             servers: [Endpoint] = [], search: [Domain] = [], hosts: HostsTable = HostsTable(), validation: Validation = .none,
-            trustAnchor: TrustAnchor = .root, zones: [Zone] = [], timeout: Duration = Configuration.defaultTimeout
+            trustAnchor: TrustAnchor = .root, insecureDomains: [Domain] = [], zones: [Zone] = [], timeout: Duration = Configuration.defaultTimeout
         ) {
             self.servers = servers
             self.search = search
             self.hosts = hosts
             self.validation = validation
             self.trustAnchor = trustAnchor
+            self.insecureDomains = insecureDomains
             self.zones = zones
             self.timeout = timeout
         }

@@ -4,8 +4,8 @@
 package import MailSyntax
 
 package enum ResourceData {
-    /// RFC 1035 §3.2.2, RFC 3596 §2.1, RFC 6698 §7.1.
-    package enum RecordType: Int32, Sendable { case a = 1, ns = 2, cname = 5, ptr = 12, mx = 15, txt = 16, aaaa = 28, tlsa = 52 }
+    /// RFC 1035 §3.2.2, RFC 3596 §2.1, RFC 2782, RFC 6698 §7.1.
+    package enum RecordType: Int32, Sendable { case a = 1, ns = 2, cname = 5, ptr = 12, mx = 15, txt = 16, aaaa = 28, srv = 33, tlsa = 52 }
 
     package enum Exchanger: Hashable, Sendable {
         case host(MailExchanger)
@@ -46,6 +46,14 @@ package enum ResourceData {
     package static func certificateAssociation(_ rdata: [UInt8]) -> CertificateAssociations.Record? {
         guard rdata.count > 3 else { return nil }
         return CertificateAssociations.Record(usage: rdata[0], selector: rdata[1], matchingType: rdata[2], data: Array(rdata[3...]))
+    }
+
+    ///     SRV rdata = priority weight port (16 bits each) target            ; RFC 2782
+    /// Nil for the root too: a service that is decidedly not there.
+    package static func service(_ rdata: [UInt8]) -> ServiceLocation? {
+        guard rdata.count > 6, let host = name(rdata[6...]) else { return nil }
+        func number(_ offset: Int) -> UInt16 { UInt16(rdata[offset]) << 8 | UInt16(rdata[offset + 1]) }
+        return ServiceLocation(priority: number(0), weight: number(2), port: number(4), host: host)
     }
 
     /// A domain name that fills `bytes` to the end. Nil for the root, for compression pointers (libunbound hands out none)

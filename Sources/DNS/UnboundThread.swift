@@ -189,7 +189,8 @@ final class UnboundThread: Sendable {
         case nil: break
         }
         if anchors != nil {
-            for zone in Resolver.TrustAnchor.unsignedZones { try check(ub_ctx_set_option(context, "domain-insecure:", zone), "domain-insecure \(zone)") }
+            let named = configuration.insecureDomains.compactMap { Punycode.ascii($0).map { "\($0)." } }
+            for zone in Resolver.TrustAnchor.unsignedZones + named { try check(ub_ctx_set_option(context, "domain-insecure:", zone), "domain-insecure \(zone)") }
         }
         // A thread and no process: fork(2) would copy a program of many threads.
         try check(ub_ctx_async(context, 1), "ub_ctx_async")

@@ -230,6 +230,8 @@ package struct MailSystem: Sendable {
         package var validation: Located<Validation>
         /// A file; nil: the root's keys.
         package var trustAnchor: Located<String>?
+        /// What lies under them is not validated.
+        package var insecureDomains: Located<[Domain]>
     }
 
     /// Whether a connection is encrypted: never, where the peer can, or always.

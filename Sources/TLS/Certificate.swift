@@ -73,6 +73,24 @@ package final class Certificate: @unchecked Sendable {
 
     package var fingerprint: [UInt8] { TLS.fingerprint(of: leaf) ?? [] }
 
+    /// SHA-256 of the public key of the first certificate in this file, which is what a TLSA record of the form 3 1 1 holds
+    /// (RFC 6698 §2.1: DANE-EE, SubjectPublicKeyInfo, SHA-256): it stays the same as long as the key does.
+    package static func publicKeyDigest(chainPath: String) throws(CertificateFault) -> [UInt8] {
+        let certificates = try certificates(chainPath)
+        defer { for certificate in certificates { X509_free(certificate) } }
+        var digest = [UInt8](repeating: 0, count: 32)
+        let key = X509_get_X509_PUBKEY(certificates[0])
+        var octets = [UInt8](repeating: 0, count: max(0, Int(i2d_X509_PUBKEY(key, nil))))
+        let count = octets.withUnsafeMutableBufferPointer { buffer in
+            var place = buffer.baseAddress
+            return i2d_X509_PUBKEY(key, &place)
+        }
+        guard count > 0, EVP_Digest(octets, octets.count, &digest, nil, EVP_sha256(), nil) == 1 else {
+            throw CertificateFault(kind: .unusable, path: chainPath, description: "\(chainPath): the public key cannot be read\(detail(takeOpenSSLReasons()))")
+        }
+        return digest
+    }
+
     // MARK: Files
 
     private static func certificates(_ path: String) throws(CertificateFault) -> [OpaquePointer] {

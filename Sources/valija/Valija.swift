@@ -29,7 +29,7 @@ struct Valija: AsyncParsableCommand {
         commandName: "valija",
         abstract: "A mail server in one binary, configured by one file.",
         subcommands: [
-            Init.self, Check.self, Render.self, Import.self, Serve.self, Explain.self, Health.self, Reload.self, Plan.self, Queue.self, Password.self,
+            Init.self, Check.self, Render.self, Import.self, Serve.self, Explain.self, Names.self, Health.self, Reload.self, Plan.self, Queue.self, Password.self,
             Schema.self, Reference.self,
         ])
 }

@@ -72,6 +72,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("relay-in-the-clear", relayInTheClear),
     ("server-rules", serverRules),
     ("outgoing", outgoing),
+    ("names", names),
 ]
 
 /// What the secrets of these manifests are.
@@ -113,6 +114,16 @@ private let outgoing = MailSystem.with {
     $0.delivery.timeouts.hello = Located(.seconds(60), at: line(30))
     $0.delivery.addressLimit = Located(0, at: line(31))
     $0.delivery.sessionLimit = Located(3, at: line(32))
+}
+
+/// Of the DNS, Postfix knows one parameter; the rest is for its resolver.
+private let names = MailSystem.with {
+    $0.domains = [domain("example.org", 5)]
+    $0.users = [user("alice", 7)]
+    $0.dns.resolvers = Located([.server(Endpoint("192.0.2.53:53")!)], at: line(9))
+    $0.dns.validation = Located(.always, at: line(10))
+    $0.dns.trustAnchor = Located("/etc/valija/anchor.key", at: line(11))
+    $0.dns.insecureDomains = Located([Domain("corp.example")!, Domain("lab.example")!], at: line(12))
 }
 
 /// A small company: one canonical domain, two virtual ones, a provider's relay, mbox.

@@ -17,6 +17,7 @@ private struct Silence: NameService {
     func mailExchangers(of domain: Domain) async -> Answer<MailExchange> { Answer(await forever()) }
     func names(of address: IPAddress) async -> Lookup<[Domain]> { await forever() }
     func texts(of name: Domain) async -> Lookup<[[UInt8]]> { await forever() }
+    func services(of name: Domain) async -> Lookup<[ServiceLocation]> { await forever() }
     func certificateAssociations(of host: Domain, port: UInt16) async -> Lookup<CertificateAssociations> { await forever() }
 
     private func forever<Value>() async -> Lookup<Value> {

@@ -12,8 +12,11 @@ enum DNSKeys {
     static let trustAnchor = Key(
         "trust_anchor", .path, defaultNote: "the root's keys", example: "/etc/valija/anchor.key",
         "A file of DS or DNSKEY records that signatures have to lead to; what lies under none of them is not validated.")
+    static let domainsInsecure = Key(
+        "domains_insecure", Syntax<[Domain]>.listOfValues(.domain) { "\($0)" }, default: "[]", example: "[corp.example]",
+        "Domains whose answers are believed without signatures, such as internal views of signed domains; what lies under them too.")
 
-    static let syntax = Syntax<MailSystem.DNS>.section([resolvers, dnssec, trustAnchor]) { section, findings in
+    static let syntax = Syntax<MailSystem.DNS>.section([resolvers, dnssec, trustAnchor, domainsInsecure]) { section, findings in
         let resolvers = section.value(resolvers, &findings)
         let words = resolvers.value.filter { if case .server = $0.value { false } else { true } }
         if let word = words.first, resolvers.value.count > 1 {
@@ -26,8 +29,13 @@ enum DNSKeys {
         if dnssec.value == .none, let anchor, let span = section.position(of: trustAnchor) {
             findings.warning(.noEffect, "\(anchor.value) has no effect: nothing is validated", at: span, hint: "leave dnssec out, or the trust anchor")
         }
+        let insecure = section.value(domainsInsecure, &findings)
+        if dnssec.value == .none, !insecure.value.isEmpty, let span = section.position(of: domainsInsecure) {
+            findings.warning(.noEffect, "domains_insecure has no effect: nothing is validated", at: span, hint: "leave dnssec out, or the domains")
+        }
         return MailSystem.DNS(
-            resolvers: Located(resolvers.value.map(\.value), at: resolvers.position, endColumn: resolvers.endColumn), validation: dnssec, trustAnchor: anchor)
+            resolvers: Located(resolvers.value.map(\.value), at: resolvers.position, endColumn: resolvers.endColumn), validation: dnssec, trustAnchor: anchor,
+            insecureDomains: insecure)
     }
 }
 

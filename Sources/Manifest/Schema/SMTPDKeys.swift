@@ -35,7 +35,7 @@ enum SMTPDKeys {
 
 extension Syntax {
     /// A list in which nothing stands twice.
-    fileprivate static func listOfValues<Element: Hashable & Sendable>(
+    static func listOfValues<Element: Hashable & Sendable>(
         _ element: Syntax<Element>, _ text: @escaping @Sendable (Element) -> String
     ) -> Syntax<[Element]> {
         Syntax<[Located<Element>]>.list(of: element).then { list, _, findings in

@@ -57,6 +57,7 @@ package enum ManifestWriter {
             ("resolvers", unless(system.dns.resolvers.value, defaults.dns.resolvers.value) { .list($0.map { .text($0.description) }) }),
             ("dnssec", unless(system.dns.validation.value, defaults.dns.validation.value) { .text($0.rawValue) }),
             ("trust_anchor", system.dns.trustAnchor.map { .text($0.value) }),
+            ("domains_insecure", unless(system.dns.insecureDomains.value, defaults.dns.insecureDomains.value) { .list($0.map { .text($0.text) }) }),
         ]))
         page.section("tls", tls(system.tls, defaults.tls))
         page.section("rewriting", rewriting(system.rewriting, defaults.rewriting))

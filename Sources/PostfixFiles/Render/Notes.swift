@@ -30,6 +30,9 @@ extension RenderPlan {
         if let anchor = system.dns.trustAnchor {
             note("dns.trust_anchor", at: anchor.position, "Postfix validates nothing itself: its resolver needs the trust anchor")
         }
+        if let position = system.dns.insecureDomains.position, !system.dns.insecureDomains.value.isEmpty {
+            note("dns.domains_insecure", at: position, "Postfix validates nothing itself: its resolver needs them (unbound: domain-insecure)")
+        }
         if let position = system.listen.health.position {
             note("listen.health", at: position, "Postfix has no health or metrics endpoint")
         }

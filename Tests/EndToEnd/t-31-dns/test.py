@@ -169,6 +169,19 @@ def _():
         assert refused.returncode == 1 and "nowhere.key cannot be read" in refused.out, refused.out
 
 
+@test("what lies under domains_insecure is believed without signatures, and nothing beside it")
+def _():
+    with names() as server_of_names, Sink(host="127.0.0.11", port=25) as sink:
+        for insecure, believed in (["bogus.right.example"], True), (["ogus.right.example", "x.bogus.right.example"], False):
+            with Server(dns={**server_of_names.keys("right.example."), "domains_insecure": insecure}) as server:
+                queue_id = server.send(message("view"), ["someone@bogus.right.example"])
+                event = server.wait_event("delivery.sent" if believed else "delivery.deferred", queue_id=queue_id, timeout=40)
+                assert believed or "DNSSEC" in event["reply"], event
+        assert len(sink.messages) == 1
+    refused = Server(start=False, dns={"dnssec": "none", "domains_insecure": ["corp.example"]}).valija("check", "--strict", "mail.yaml")
+    assert refused.returncode == 1 and "domains_insecure has no effect" in refused.out, refused.out
+
+
 @test("resolvers that pass no signatures on are taken at their word, unless the manifest says always")
 def _():
     with NameServer({"plain.example.": "@ MX 10 mx\nmx A 127.0.0.12"}) as server_of_names, Sink(host="127.0.0.12", port=25) as sink:
