@@ -51,12 +51,14 @@ def is_listening(port):
 class Valija:
     name = "Valija"
 
-    def __init__(self, directory, users=f"  {USER}: {{}}\n", connections=200, extra="", submissions=None):
+    def __init__(self, directory, users=f"  {USER}: {{}}\n", connections=200, extra="", submission=None, submissions=None):
         """`users`: the lines below that key; `extra`: further keys of the manifest, at its top level."""
         self.directory, self.port, self.health_port = own_part(directory, "valija"), free_port(), free_port()
         self.maildir = self.directory / "mail" / USER / "new"
         (self.directory / "mail").mkdir(parents=True)
         (self.directory / "spool").mkdir()
+        services = {"submission": submission, "submissions": submissions}
+        listeners = [f', {name}: ["127.0.0.1:{port}"]' for name, port in services.items() if port]
         self.manifest = self.directory / "mail.yaml"
         self.manifest.write_text(f"""\
 apiVersion: valija/v1
@@ -70,7 +72,7 @@ users:
 limits: {{ connections_per_client: {connections}, mailbox_size: 0 }}
 mailboxes: {{ format: maildir, directory: {self.directory}/mail }}
 queue: {{ directory: {self.directory}/spool }}
-listen: {{ smtp: ["127.0.0.1:{self.port}"], health: ["127.0.0.1:{self.health_port}"]{f', submissions: ["127.0.0.1:{submissions}"]' if submissions else ""} }}
+listen: {{ smtp: ["127.0.0.1:{self.port}"], health: ["127.0.0.1:{self.health_port}"]{"".join(listeners)} }}
 {extra}""")
         self.process = None
 

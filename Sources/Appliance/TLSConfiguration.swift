@@ -126,7 +126,7 @@ func record(_ certificates: [LoadedCertificate], _ log: EventLog) {
         log.record(.certificateLoaded, by: .appliance) { fields in
             fields.address = certificate.path
             fields.message = certificate.summary
-            if certificate.isOwn { fields.reason = "self-signed: the manifest names no tls.certificate, and others cannot verify this one" }
+            if certificate.isOwn { fields.reason = "self-signed: the manifest names no files for tls.certificate, and others cannot verify this one" }
         }
     }
 }

@@ -240,6 +240,8 @@ package struct MailSystem: Sendable {
     package struct TLS: Sendable {
         package var level: Located<TLSLevel>
         package var certificate: Located<Certificate>?
+        /// The manifest says itself that the server is to make its certificate: it does so wherever it needs one and none is named.
+        package var isSelfSigned: Located<Bool> = Located(false)
         /// By the domain that the client names (SNI), in the order of the manifest.
         package var certificates: [(domain: Located<Domain>, certificate: Certificate)]
         /// SHA-256 of certificates, as `d4:0f:…`, whose clients may relay.

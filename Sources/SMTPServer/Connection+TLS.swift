@@ -22,6 +22,8 @@ struct ConnectionTLS {
         [
             handler.channelBinding(.exporter).map { ChannelBinding(name: "tls-exporter", octets: $0) },
             handler.channelBinding(.serverEndPoint).map { ChannelBinding(name: "tls-server-end-point", octets: $0) },
+            // RFC 5802 §6: what clients of TLS 1.2 choose, unless told otherwise.
+            handler.channelBinding(.unique).map { ChannelBinding(name: "tls-unique", octets: $0) },
         ].compactMap { $0 }
     }
 }

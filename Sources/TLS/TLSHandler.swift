@@ -290,7 +290,8 @@ extension TLSHandler {
             return SSL_export_keying_material(session, &octets, 32, label, label.utf8.count, nil, 0, 1) == 1 ? octets : nil
         case .serverEndPoint: return serverEndPoint()
         case .unique:
-            guard SSL_version(session) == TLS1_2_VERSION else { return nil }
+            // RFC 7627 §1: without an extended master secret two connections may have the same one.
+            guard SSL_version(session) == TLS1_2_VERSION, valija_SSL_has_extended_secret(session) == 1 else { return nil }
             var octets = [UInt8](repeating: 0, count: 64)
             // The first Finished: the client's, in a resumed session the server's.
             let isOwn = (requirement != nil) != (SSL_session_reused(session) == 1)

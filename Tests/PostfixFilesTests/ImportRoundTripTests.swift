@@ -72,7 +72,7 @@ struct Meaning: Equatable, CustomStringConvertible {
         lines += [
             "hostname \(system.hostname.value.key)", "origin \(system.origin.value.key)", "extension \(system.addressExtension.value.map(String.init) ?? "none")",
             "networks \(system.networks.value.map(\.description).sorted())", "relayhost \(system.relayhost.map { meaning($0) } ?? "none")",
-            "tls \(system.tls.level.value) \(meaning(system.tls.certificate as Any)) \(system.tls.certificates.map { meaning($0) })", "limits \(meaning(system.limits))",
+            "tls \(system.tls.level.value) \(meaning(system.tls.certificate as Any)) \(system.tls.certificates.map { meaning($0) }) \(system.tls.relayClients.value.map(\.value))", "limits \(meaning(system.limits))",
             "listen \(system.listen.smtp.value) \(system.listen.submission.value) \(system.listen.submissions.value)",
             "queue \(system.queue.lifetime.value) \(system.queue.bounceLifetime.value) \(system.queue.retryMinimum.value) \(system.queue.retryMaximum.value) \(system.queue.minimumFree.value)",
         ]

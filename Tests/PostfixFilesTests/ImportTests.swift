@@ -97,6 +97,30 @@ private let cases = [
         manifest: ["  smtp: [\"0.0.0.0:25\", \"0.0.0.0:2525\"]", "  submission: [\"0.0.0.0:587\"]", "  certificate: /c.pem", "  key: /k.pem", "  level: may"],
         report: ["procmail unix: harmless to drop", "submission -o milter_macro_daemon_name: not supported"]),
     Case(
+        testDescription: "certificates of clients that may relay, by SHA-256 and by something else", main: """
+            mydestination = example.org
+            smtpd_tls_security_level = may
+            smtpd_tls_chain_files = /k.pem, /c.pem
+            smtpd_tls_ask_ccert = yes
+            smtpd_tls_fingerprint_digest = sha256
+            relay_clientcerts = texthash:clients
+            smtpd_relay_restrictions = permit_mynetworks, permit_tls_clientcerts, reject_unauth_destination
+            """,
+        files: ["clients": "C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4 laptop\n00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff old\n"],
+        manifest: ["  relay_clientcerts: [\"c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4\"]"],
+        report: [
+            "relay_clientcerts: translated", "smtpd_relay_restrictions: translated", "00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff: not supported",
+            "smtpd_tls_ask_ccert: harmless to drop",
+        ]),
+    Case(
+        testDescription: "certificates of clients that no rule lets relay",
+        main: "mydestination = example.org\nsmtpd_tls_security_level = may\nsmtpd_tls_cert_file = /c.pem\nsmtpd_tls_ask_ccert = yes\nsmtpd_tls_fingerprint_digest = sha256\nrelay_clientcerts = texthash:clients\nsmtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination",
+        files: ["clients": "C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4 x\n"], missing: ["relay_clientcerts"], report: ["relay_clientcerts: changed"]),
+    Case(
+        testDescription: "certificates of clients that nobody asks for",
+        main: "mydestination = example.org\nsmtpd_tls_security_level = may\nsmtpd_tls_cert_file = /c.pem\nsmtpd_tls_fingerprint_digest = sha256\nrelay_clientcerts = texthash:clients\nsmtpd_relay_restrictions = permit_mynetworks, permit_tls_clientcerts, reject_unauth_destination",
+        files: ["clients": "C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4 x\n"], missing: ["relay_clientcerts"], report: ["relay_clientcerts: changed"]),
+    Case(
         testDescription: "virtual mailboxes of two domains", main: "mydestination = localhost\nvirtual_mailbox_domains = a.example b.example\nvirtual_mailbox_base = /srv/mail\nvirtual_mailbox_maps = hash:vmailbox",
         files: ["vmailbox": "info@a.example a/info/\ninfo@b.example b/info\n"], manifest: ["    addresses: {info: info}", "    addresses: {info: info.b.example}", "  directory: /srv/mail", "    mailbox: {format: mbox}"],
         report: ["info@a.example: changed"]),

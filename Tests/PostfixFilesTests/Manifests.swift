@@ -69,6 +69,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("rewriting", rewriting),
     ("submission", submission),
     ("tls-none", tlsNone),
+    ("client-certificates", clientCertificates),
     ("relay-in-the-clear", relayInTheClear),
     ("server-rules", serverRules),
     ("outgoing", outgoing),
@@ -333,6 +334,16 @@ private let submission = MailSystem.with {
     $0.listen.submission = Located([Endpoint("0.0.0.0:587")!, Endpoint("[::]:587")!], at: line(46))
     $0.listen.submissions = Located([Endpoint("0.0.0.0:465")!], at: line(47))
     $0.logging = MailSystem.Logging(level: Located(.info), format: Located(.json, at: line(49)))
+}
+
+/// Clients that relay because of the certificate that they show.
+private let clientCertificates = MailSystem.with {
+    $0.domains = [domain("example.org", 5)]
+    $0.users = [user("alice", 7)]
+    $0.tls = MailSystem.TLS(
+        level: Located(.may, at: line(9)), certificate: Located(certificate("mx", 10), at: line(10)), certificates: [],
+        relayClients: Located(
+            [0xC4, 0x5F].enumerated().map { Located(Array(repeating: String($1, radix: 16), count: 32).joined(separator: ":"), at: line(13 + $0)) }, at: line(12)))
 }
 
 /// Submission with nothing to encrypt by, and encryption turned off in so many words; accounts in files.

@@ -24,7 +24,7 @@ package enum SASLMechanism: String, CaseIterable, Sendable {
 
 /// What ties a login to the TLS connection that carries it (RFC 5929, RFC 9266).
 package struct ChannelBinding: Sendable {
-    /// `tls-exporter`, `tls-server-end-point`.
+    /// `tls-exporter`, `tls-server-end-point`, `tls-unique`.
     package let name: String
     package let octets: [UInt8]
 

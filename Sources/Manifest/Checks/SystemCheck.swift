@@ -63,7 +63,7 @@ enum SystemCheck {
     private static func checkTLS(_ system: MailSystem, _ findings: inout Findings) {
         // Logins need encryption, whatever the level is elsewhere (RFC 8314 §3.3).
         guard system.tls.level.value == .none, system.listen.submission.value.isEmpty, system.listen.submissions.value.isEmpty else { return }
-        if let span = system.tls.certificate?.span ?? system.tls.certificates.first?.domain.span {
+        if let span = system.tls.certificate?.span ?? (system.tls.isSelfSigned.value ? system.tls.isSelfSigned.span : nil) ?? system.tls.certificates.first?.domain.span {
             findings.warning(.noEffect, "a certificate has no effect without encryption", at: span, hint: "add: level: may")
         }
     }
@@ -86,10 +86,10 @@ enum SystemCheck {
                 .noEffect, "nobody can send mail at listen.\(name): no user has a password", at: service.span,
                 hint: "make a hash: valija password; or say where passwords are: directories")
         }
-        if system.tls.certificate == nil, system.tls.level.value == .none, system.submission.tlsAuthOnly.value {
+        if system.tls.certificate == nil, !system.tls.isSelfSigned.value, system.tls.level.value == .none, system.submission.tlsAuthOnly.value {
             findings.warning(
                 .noCertificate, "the server makes a certificate of its own for listen.\(name), which others cannot verify", at: service.span,
-                hint: "add tls: {certificate: PATH, key: PATH}")
+                hint: "add tls: {certificate: PATH, key: PATH}; or tls: {certificate: self-signed}, if that is meant")
         }
     }
 

@@ -7,12 +7,15 @@ enum TLSKeys {
     private static let advice = "until it does, write none or leave the key out"
     static let notServed: [MailSystem.TLSLevel: String] = [.may: advice, .encrypt: advice]
 
+    /// Where a path could stand: the certificate that nobody vouches for is meant, not forgotten.
+    static let selfSigned = "self-signed"
+
     static let level = Key(
         "level", .choice(MailSystem.TLSLevel.self), default: "none", example: "may",
         postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections that come in are encrypted: never, where the client can, or always. What goes out is in clear in this version.")
     static let certificate = Key(
         "certificate", .oneOrMany(of: .path), example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files",
-        "The server's certificate with its chain, in PEM; goes with `key`. Or a list: one with an ECDSA key and one with an RSA key.")
+        "The server's certificate with its chain, in PEM; goes with `key`. Or a list: one with an ECDSA key and one with an RSA key. Or `self-signed`, without `key`: the server makes one, which others cannot verify.")
     static let key = Key(
         "key", .oneOrMany(of: .path), example: "/etc/valija/tls/privkey.pem", postfix: "smtpd_tls_chain_files",
         "The certificate's private key, in PEM, which nobody else may read; a list where `certificate` is one, in the same order.")
@@ -37,17 +40,26 @@ enum TLSKeys {
 
     static let syntax = Syntax<MailSystem.TLS>.section([level, certificate, key, certificates, relayClients]) { section, findings in
         let level = section.value(level, &findings)
-        let own = certificate(of: section, &findings)
+        let isSelfSigned = isSelfSigned(section)
+        let own = isSelfSigned.value ? nil : certificate(of: section, &findings)
         let others = section.optional(certificates, &findings)?.value ?? []
         let clients = section.value(relayClients, &findings)
-        if level.value != .none, own == nil, !findings.hasErrors {
+        if level.value != .none, own == nil, !isSelfSigned.value, !findings.hasErrors {
             findings.warning(
-                .noCertificate, "the server makes a certificate of its own, which others cannot verify", at: level.span, hint: "add certificate and key")
+                .noCertificate, "the server makes a certificate of its own, which others cannot verify", at: level.span,
+                hint: "add certificate and key; or certificate: self-signed, if that is meant")
         }
         if level.value == .encrypt {
             findings.warning(.noEffect, "only what comes in is encrypted: this version sends mail in clear", at: level.span, hint: "see docs/tls.md")
         }
-        return MailSystem.TLS(level: level, certificate: own, certificates: others, relayClients: clients)
+        return MailSystem.TLS(level: level, certificate: own, isSelfSigned: isSelfSigned, certificates: others, relayClients: clients)
+    }
+
+    /// In place of a path, and only where no key stands beside it: a file of that name is `./self-signed`.
+    private static func isSelfSigned(_ section: Section) -> Located<Bool> {
+        var unheeded = Findings(file: "")
+        guard section.position(of: key) == nil, let chains = section.optional(certificate, &unheeded) else { return Located(false) }
+        return Located(chains.value.map(\.value) == [selfSigned], at: chains.position, endColumn: chains.endColumn)
     }
 
     private static func certificate(of section: Section, _ findings: inout Findings) -> Located<MailSystem.Certificate>? {

@@ -164,7 +164,8 @@ package enum ManifestWriter {
         }
         return .mapping([
             ("level", unless(tls.level.value, fallback.level.value) { .text($0.rawValue) }),
-            ("certificate", tls.certificate.map { paths($0.value) { $0.chain } }), ("key", tls.certificate.map { paths($0.value) { $0.key } }),
+            ("certificate", tls.isSelfSigned.value ? .text(TLSKeys.selfSigned) : tls.certificate.map { paths($0.value) { $0.chain } }),
+            ("key", tls.certificate.map { paths($0.value) { $0.key } }),
             ("certificates", certificates.isEmpty ? nil : .mapping(certificates)),
             ("relay_clientcerts", tls.relayClients.value.isEmpty ? nil : .list(tls.relayClients.value.map { .quoted($0.value) })),
         ])

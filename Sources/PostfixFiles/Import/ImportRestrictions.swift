@@ -32,6 +32,8 @@ extension Importer {
                 hasTaken = true
                 continue
             }
+            // That of tls.relay_clientcerts; without a list of them the rule lets nobody in.
+            if lowercasedASCII(word) == "permit_tls_clientcerts" { continue }
             switch Importer.judge(word) {
             case nil: break
             case let text?:
@@ -102,8 +104,26 @@ extension Importer {
         var rules: [String] = []
         for parameter in ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"] { rules += list(parameter).map(lowercasedASCII) }
         let decides = rules.contains { ["reject", "reject_unauth_destination", "defer_unauth_destination", "defer"].contains($0) }
-        guard decides, !rules.contains("permit_mynetworks"), !rules.contains("permit"), !system.networks.value.isEmpty else { return }
-        system.networks = located([], place(of: "smtpd_relay_restrictions"))
-        note(place(of: "smtpd_relay_restrictions"), "mynetworks", .changed, "networks: none, because no rule lets mynetworks relay")
+        guard decides, !rules.contains("permit") else { return }
+        if !rules.contains("permit_mynetworks"), !system.networks.value.isEmpty {
+            system.networks = located([], place(of: "smtpd_relay_restrictions"))
+            note(place(of: "smtpd_relay_restrictions"), "mynetworks", .changed, "networks: none, because no rule lets mynetworks relay")
+        }
+        if !system.tls.relayClients.value.isEmpty, !(rules.contains("permit_tls_clientcerts") || serviceSays("permit_tls_clientcerts", in: "restrictions")) {
+            dropRelayClients("no rule has permit_tls_clientcerts")
+        }
+    }
+
+    /// Whoever could not relay is not to be able to now.
+    mutating func dropRelayClients(_ reason: String) {
+        system.tls.relayClients = Located([])
+        note(place(of: "relay_clientcerts"), "relay_clientcerts", .changed, "tls.relay_clientcerts: none, because \(reason)")
+    }
+
+    /// Some service of master.cf has the word in an option whose name ends so.
+    func serviceSays(_ word: String, in ending: String) -> Bool {
+        master.services.contains { service in
+            service.options.contains { $0.name.hasSuffix(ending) && ConfigurationText.list($0.value).map(lowercasedASCII).contains(word) }
+        }
     }
 }

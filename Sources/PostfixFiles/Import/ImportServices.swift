@@ -105,6 +105,9 @@ extension Importer {
         }
         system.tls.relayClients = located(clients, place(of: "relay_clientcerts"))
         note("relay_clientcerts", .translated, "tls.relay_clientcerts")
+        if !clients.isEmpty, !isYes("smtpd_tls_ask_ccert"), !isYes("smtpd_tls_req_ccert"), !serviceSays("yes", in: "_ccert") {
+            dropRelayClients("nobody was asked for a certificate")
+        }
         for parameter in ["smtpd_tls_ask_ccert", "smtpd_tls_fingerprint_digest"] { note(parameter, .harmless, "tls.relay_clientcerts asks for certificates") }
     }
 

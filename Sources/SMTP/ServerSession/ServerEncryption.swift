@@ -12,7 +12,7 @@ extension ServerSession {
         case none
         /// The client may.
         case may
-        /// Nothing but EHLO, NOOP, QUIT and STARTTLS without it. RFC 3207 §4 forbids that to a server whom everybody's mail comes to.
+        /// Nothing but EHLO, NOOP, QUIT, STARTTLS and XCLIENT without it. RFC 3207 §4 forbids that to a server whom everybody's mail comes to.
         case encrypt
     }
 
@@ -22,15 +22,16 @@ extension ServerSession {
     var offersRequireTLS: Bool { configuration.offersRequireTLS && (isEncrypted || isWithinHost) }
 
     var refusalOfTLS: Reply? {
-        if configuration.encryption == .none { return SyntaxFlaw.notOffered.reply }
         if isEncrypted { return .alreadyEncrypted }
+        if configuration.encryption == .none { return SyntaxFlaw.notOffered.reply }
         return transaction == nil ? nil : .startTLSInTransaction
     }
 
     func refusalWithoutTLS(_ verb: Verb) -> Reply? {
         guard configuration.encryption == .encrypt, !isEncrypted else { return nil }
         switch verb {
-        case .ehlo, .lhlo, .noop, .quit, .starttls: return nil
+        // XCLIENT is a proxy's word, not the client's (Postfix XCLIENT_README): what comes after it needs TLS as before.
+        case .ehlo, .lhlo, .noop, .quit, .starttls, .xclient: return nil
         default: return .encryptionRequired
         }
     }

@@ -43,7 +43,7 @@ def facts_of_content(data):
     facts["trace fields"] = " ".join(names)
     ours = [value for value in received if "(Valija)" in value or "(Postfix" in value]
     if ours:
-        first = " ".join(ours[-1].split())
+        first = re.sub(r"\((?:[^()]|\([^()]*\))*\)", "", " ".join(ours[-1].split()))  # without what TLS says of itself
         for name, pattern in (("from", r"^from (\S+)"), ("with", r" with (\S+)"), ("for", r" for (<\S*>);")):
             found = re.search(pattern, first)
             facts[f"Received {name}"] = found.group(1) if found else "none"

@@ -2,16 +2,22 @@
 what they answer, deliver, pass on and report is compared field by field.
 
 A manifest is a file that `valija check` accepts. Of it are replaced, for each twin: the directory `/var/mail`, and each
-`[127.0.0.1]:PORT` by a recording sink (`SINKS` says what each port's sink is able to do). `listen`, `queue` and
-`logging` are added unless they stand there.
+`[127.0.0.1]:PORT` by a recording sink (`SINKS` says what each port's sink is able to do). `/etc/valija/tls` becomes a
+directory with `fullchain.pem` and `privkey.pem` for mx.example.org, and a fingerprint of zeros that of the client's
+certificate. `listen`, `queue` and `logging` are added unless they stand there.
 
 A file of dialogues is text:
 
     # a comment
     service: submission          the dialogues are with that one, Postfix's logins are checked by Dovecot; `smtp` unless said
     accounts: virtual            in which ways Postfix keeps the mailboxes: `virtual`, `unix`; both unless said
+    proxy: yes                   clients come through a load balancer, which says so
     == a sentence                begins a dialogue; `{id}` in it stands for its own mark, `{from}` for {id}@sender.example
     client 127.0.0.9             the address that it comes from; 127.0.0.1 unless said
+    proxy TCP4 192.0.2.7 …       the load balancer's first line; only at the beginning
+    tls WORDS                    the handshake, after STARTTLS or at the beginning; of WORDS `1.2` allows no newer version,
+                                 and `certificate` shows the client's
+    scram DIGEST USER PASSWORD   a login by SCRAM-DIGEST, whose server has to prove that it has the keys
     > NOOP                       a line, and the reply is read
     >> raw octets\\r\\n            octets, and nothing is read
     < 2                          reads that many replies
@@ -37,10 +43,13 @@ import pathlib
 import re
 import shutil
 import socket
+import ssl
 import tempfile
 import threading
 
+from . import scram
 from .addresses import free_port
+from .certificates import Authority, fingerprint
 from .facts import facts_of_letter, facts_of_transaction, split_mbox
 from .peers import Dialogue, Sink
 from .postfix import Postfix, start_dovecot
@@ -105,7 +114,7 @@ def read_scripts(path, number):
                     recipients.append(part)
             commands = ["EHLO client.example", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{to}>" for to in recipients), "DATA"]
             steps += [Step("line", command) for command in commands] + [Step("content", "", block), Step("line", "QUIT")]
-        elif word in ("settle", "end", "another"):
+        elif word in ("settle", "end", "another", "proxy", "tls", "scram"):
             steps.append(Step(word, rest))
         elif word in ("~", "~unix", "~virtual"):
             ident, _, text = rest.partition(" ")
@@ -147,11 +156,24 @@ def play(script, side):
     try:
         with contextlib.ExitStack() as connections:
             peer = connections.enter_context(Dialogue(side.port, source=script.client, greeting=False))
+            steps = list(script.steps)
+            while steps and steps[0].kind in ("proxy", "tls"):  # before the first word of the server
+                first = steps.pop(0)
+                if first.kind == "proxy":
+                    peer.write(f"PROXY {first.argument}\r\n".encode())
+                else:
+                    heard.append(("tls", handshake(peer, first.argument.split())))
             reply = peer.reply()
             heard.append(("greeting", reply))
-            for step in script.steps:
+            for step in steps:
                 asked = None
-                if step.kind == "line":
+                if step.kind == "tls":
+                    heard.append(("tls", handshake(peer, step.argument.split())))
+                    continue
+                elif step.kind == "scram":
+                    heard += scram.login(peer, *step.argument.split())
+                    continue
+                elif step.kind == "line":
                     line = octets(step.argument, script.mark)
                     asked = step.argument[:60]
                     peer.write(line + b"\r\n")
@@ -199,6 +221,56 @@ def keywords(reply):
     return sorted(line[4:].split(" ")[0] for line in reply.splitlines()[1:])
 
 
+def mechanisms(reply):
+    """Those of logins, in any order: the client chooses."""
+    return sorted(word for line in reply.splitlines()[1:] if line[4:].startswith("AUTH ") for word in line[9:].split())
+
+
+# TLS
+
+
+class Credentials:
+    """What the twins' servers and clients show each other; made once."""
+
+    made = None
+    lock = threading.Lock()
+
+    def __init__(self, directory):
+        authority = Authority(directory)
+        self.directory, self.certificate = directory, str(authority.certificate)
+        for source, target in zip(authority.issue("mx.example.org"), ("fullchain.pem", "privkey.pem")):
+            shutil.copy2(source, directory / target)
+        self.client = authority.issue("client.example")
+        directory.chmod(0o755)
+
+    @classmethod
+    def get(cls):
+        with cls.lock:
+            cls.made = cls.made or cls(SCRATCH / "tls")
+            return cls.made
+
+    @classmethod
+    def in_place(cls, text):
+        """A manifest with what it names."""
+        if "/etc/valija/tls" not in text:
+            return text
+        made = cls.get()
+        return text.replace("/etc/valija/tls", str(made.directory)).replace(":".join(["00"] * 32), fingerprint(made.client[0]))
+
+
+def handshake(peer, words):
+    """The version that both agree on, or the error. The server has to show the twins' certificate."""
+    made = Credentials.get()
+    context = ssl.create_default_context(cafile=made.certificate)
+    if "1.2" in words:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if "certificate" in words:
+        context.load_cert_chain(*made.client)
+    assert not peer.buffer, f"before the handshake: {peer.buffer}"
+    peer.socket = context.wrap_socket(peer.socket, server_hostname="mx.example.org")
+    return peer.socket.version()
+
+
 # Next hops
 
 # What the sink at each port of the manifests is able to do.
@@ -244,9 +316,10 @@ def answers(extensions):
 class Side:
     """What both have: a port, mailboxes and sinks."""
 
-    def __init__(self, manifest_text, mail, service):
+    def __init__(self, manifest_text, mail, settings):
         self.mail = mail
-        self.service = service
+        self.service = settings.get("service", "smtp")
+        self.is_proxied = settings.get("proxy") == "yes"
         mail.mkdir(exist_ok=True)
         mail.chmod(0o1777)  # as /var/mail is
         self.sinks = {}
@@ -254,9 +327,10 @@ class Side:
             self.sinks[port] = Sink(answers(SINKS[port]), extensions=SINKS[port] or ("",))
 
     def manifest(self, text, port, health, spool):
-        text = text.replace("/var/mail", str(self.mail))
+        text = Credentials.in_place(text.replace("/var/mail", str(self.mail)))
         text = re.sub(r"\[127\.0\.0\.1\]:(\d+)", lambda m: f"[127.0.0.1]:{self.sinks[int(m.group(1))].port}", text)
         other = "" if self.service == "smtp" else f'smtp: ["127.0.0.1:{free_port()}"], '
+        other += f'proxy_protocol: ["127.0.0.1:{port}"], proxies: [127.0.0.0/8], ' if self.is_proxied else ""
         keys = {
             "listen": f'{{{self.service}: ["127.0.0.1:{port}"], {other}health: ["127.0.0.1:{health}"]}}',
             "queue": f"{{directory: {spool}, minimum_free: 0, retry: {{minimum: 1s, maximum: 2s}}}}",
@@ -286,9 +360,9 @@ class Side:
 
 
 class ValijaSide(Side):
-    def __init__(self, text, service):
+    def __init__(self, text, settings):
         self.server = Server(start=False)
-        super().__init__(text, self.server.mail, service)
+        super().__init__(text, self.server.mail, settings)
         self.port = self.server.port
         self.server.manifest_path.write_text(self.manifest(text, self.port, self.server.health_port, self.server.spool))
         self.server.start()
@@ -304,9 +378,9 @@ class ValijaSide(Side):
 
 
 class PostfixSide(Side):
-    def __init__(self, text, accounts, service):
+    def __init__(self, text, accounts, settings):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="p-", dir=SCRATCH))
-        super().__init__(text, directory / "mail", service)
+        super().__init__(text, directory / "mail", settings)
         self.port = free_port()
         manifest = directory / "mail.yaml"
         manifest.write_text(self.manifest(text, self.port, free_port(), directory / "unused"))
@@ -319,7 +393,7 @@ class PostfixSide(Side):
                 os.makedirs(path, int(mode, 8))
                 shutil.chown(path, user)
         self.postfix.start()
-        self.dovecot = start_dovecot(self.postfix, directory / "dovecot") if service != "smtp" else None
+        self.dovecot = start_dovecot(self.postfix, directory / "dovecot") if self.service != "smtp" else None
 
     def settle(self):
         self.postfix.wait_queue_empty()
@@ -371,6 +445,8 @@ class Comparison:
             self.check(asked, codes(one), codes(other))
             if asked.startswith("EHLO") and one.startswith("250") and other.startswith("250"):
                 self.check("extensions", " ".join(keywords(one)), " ".join(keywords(other)))
+                if mechanisms(one) and mechanisms(other):
+                    self.check("mechanisms", " ".join(mechanisms(one)), " ".join(mechanisms(other)))
         if len(valija) != len(postfix):
             self.check("replies", len(valija), len(postfix))
 
@@ -419,7 +495,6 @@ class Twin:
         self.text = manifest.read_text()
         self.dialogues = dialogues
         self.settings, self.scripts = read_scripts(dialogues, number)
-        self.service = self.settings.get("service", "smtp")
         self.accounts = self.settings.get("accounts", "virtual unix").split()
         self.comparison_count = 0
         self.findings = []  # (script, accounts, [differences])
@@ -427,8 +502,8 @@ class Twin:
 
     def run(self):
         """Plays all on Valija and on a Postfix for each kind of accounts, and compares."""
-        makers = [lambda: ValijaSide(self.text, self.service),
-                  *(lambda accounts=accounts: PostfixSide(self.text, accounts, self.service) for accounts in self.accounts)]
+        makers = [lambda: ValijaSide(self.text, self.settings),
+                  *(lambda accounts=accounts: PostfixSide(self.text, accounts, self.settings) for accounts in self.accounts)]
         sides, heard, errors = [None] * len(makers), [None] * len(makers), []
 
         def work(index):

@@ -37,10 +37,11 @@ def run_all():
 results = []
 # Differences that may turn up in any dialogue: with these accounts, worded so, they are this one.
 EVERYWHERE = [
-    ("etrn", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES )LIMITS (PIPELINING SIZE SMTPUTF8 VRFY(?: XVERP)?), "
-                             r"postfix 8BITMIME (AUTH )?CHUNKING \2ETRN \3"),
+    ("etrn", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES )LIMITS "
+                             r"(PIPELINING SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2ETRN \3"),
     ("binarymime-limits", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES ETRN )LIMITS "
-                                          r"(PIPELINING SIZE SMTPUTF8 VRFY(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2\3"),
+                                          r"(PIPELINING SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2\3"),
+    ("scram-plus", "virtual unix", r"mechanisms: valija LOGIN PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS, postfix LOGIN PLAIN SCRAM-SHA-256"),
     ("own-certificate", "virtual unix", r"extensions: valija 8BITMIME AUTH BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS PIPELINING SIZE SMTPUTF8 STARTTLS VRFY( XVERP)?, "
                                         r"postfix 8BITMIME AUTH CHUNKING DSN ENHANCEDSTATUSCODES ETRN PIPELINING SIZE SMTPUTF8 VRFY\1"),
     ("list-message", "virtual", r"mailbox \S+: (?:From line: valija From owner-\S+, postfix From .*|Return-Path: valija <owner-\S+>, postfix <.*>)"),

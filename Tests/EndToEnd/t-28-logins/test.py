@@ -1,15 +1,19 @@
 """Logins with programs that people use, by every mechanism and every kind of hash; and what becomes of wrong ones."""
 
 import base64
+import contextlib
 import os
+import re
 import smtplib
 import socket
+import ssl
 import statistics
 import subprocess
 import threading
 import time
 
 from kit import *
+from kit.certificates import Authority
 
 PASSWORD = "corréct horse, b=ttery \"staple\""
 
@@ -102,6 +106,87 @@ def _():
         assert done.returncode == 0, done.out
         assert login(server)[0] == 235
         server.wait_mail("bob", 1)
+
+
+def gsasl(port, mechanism, authority, *options, password=PASSWORD, lines=""):
+    """GNU SASL's client over STARTTLS: what it and the server said. `lines` are sent after the login."""
+    return run("gsasl", "--smtp", f"--connect=localhost:{port}", f"--mechanism={mechanism}", "--authentication-id=alice", f"--password={password}",
+               f"--x509-ca-file={authority.certificate}", "--starttls", *options, input=lines + "QUIT\r\n", timeout=30)
+
+
+@contextlib.contextmanager
+def somebody_between(port, certificate):
+    """A port that speaks TLS with both sides, after STARTTLS, and passes on all that they say: what channel binding is against."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def pump(source, target):
+        with contextlib.suppress(OSError):
+            while octets := source.recv(65536):
+                target.sendall(octets)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def serve():
+        with contextlib.suppress(OSError):
+            client, server = listener.accept()[0], socket.create_connection(("127.0.0.1", port))
+            while True:  # in clear up to the server's leave to start TLS
+                answer = b""
+                while not re.search(rb"(?m)^\d{3} .*\r\n", answer):
+                    answer += server.recv(65536)
+                client.sendall(answer)
+                if answer.startswith(b"220 2.0.0"):
+                    break
+                server.sendall(client.recv(65536))
+            inner, outer = ssl._create_unverified_context().wrap_socket(server), context.wrap_socket(client, server_side=True)
+            back = threading.Thread(target=pump, args=(inner, outer))
+            back.start()
+            pump(outer, inner)
+            back.join()
+            inner.close(), outer.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listener.getsockname()[1]
+    listener.close()
+    thread.join(10)
+
+
+@test("GNU SASL's client logs in with SCRAM that is tied to its TLS connection, and not through somebody between who passes all on", limit=120)
+def _():
+    authority = Authority(SCRATCH / "authority")
+    tls = dict(zip(("certificate", "key"), authority.issue("localhost")))
+    for digest, offered in (("scram-sha-256", "SCRAM-SHA-256"), ("scram-sha-1", "SCRAM-SHA-1")):
+        with submission_server(hashed(digest), submission={"tls_auth_only": True}, tls={"level": "may", **tls}).start() as server:
+            # tls-exporter (RFC 9266) in TLS 1.3, tls-unique (RFC 5929) in TLS 1.2.
+            for binding, options in (("tls-exporter", []), ("tls-unique", ["--priority=NORMAL:-VERS-ALL:+VERS-TLS1.2"])):
+                done = gsasl(server.submission_port, f"{offered}-PLUS", authority, *options)
+                assert f"AUTH {offered}-PLUS {offered} PLAIN LOGIN" in done.out, done.out
+                first = next(line for line in map(decoded, done.out.split()) if line.startswith("p="))
+                assert first.startswith(f"p={binding},,n=alice,r="), first
+                assert "\n235 2.7.0 " in done.out, done.out
+                # A wrong password is wrong there too.
+                assert "\n535 5.7.8 " in gsasl(server.submission_port, f"{offered}-PLUS", authority, *options, password="guess").out
+                with somebody_between(server.submission_port, authority.issue("localhost", file="between")) as port:
+                    done = gsasl(port, f"{offered}-PLUS", authority, *options)
+                    assert "Verification: The certificate is trusted" in done.out and "\n535 5.7.8 " in done.out, done.out
+                # The password itself would have gone through.
+                with somebody_between(server.submission_port, authority.issue("localhost", file="between")) as port:
+                    assert "\n235 2.7.0 " in gsasl(port, "PLAIN", authority, "--authorization-id=", *options).out
+            # Who does not bind may log in; who could, and claims to have been told that the server cannot, has somebody between.
+            assert "\n235 2.7.0 " in gsasl(server.submission_port, offered, authority, "--no-cb").out
+            succeeded = {line["mechanism"] for line in server.wait_event("login.succeeded", count=5)}
+            assert succeeded == {f"{offered}-PLUS", offered, "PLAIN"}, succeeded
+            assert "the channel is not the one that the client sees" in {line["reason"] for line in server.events("login.failed")}, server.events("login.failed")
+            assert_no_secret(server, PASSWORD)
+
+
+def decoded(word):
+    try:
+        return base64.b64decode(word, validate=True).decode()
+    except ValueError:
+        return ""
 
 
 @test("every kind of hash lets its user in, and nobody else; SCRAM is not offered where not all have keys for it", limit=120)
