@@ -107,7 +107,7 @@ private let cases = [
             smtpd_relay_restrictions = permit_mynetworks, permit_tls_clientcerts, reject_unauth_destination
             """,
         files: ["clients": "C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4:C4 laptop\n00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff old\n"],
-        manifest: ["  relay_clientcerts: [\"c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4\"]"],
+        manifest: ["  relay_clientcerts:", "    - \"c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4:c4\""],
         report: [
             "relay_clientcerts: translated", "smtpd_relay_restrictions: translated", "00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff: not supported",
             "smtpd_tls_ask_ccert: harmless to drop",

@@ -41,8 +41,10 @@ EVERYWHERE = [
                              r"(PIPELINING SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2ETRN \3"),
     ("binarymime-limits", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES ETRN )LIMITS "
                                           r"(PIPELINING SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2\3"),
+    ("verp-certificate", "virtual unix", r"extensions: valija 8BITMIME BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS (PIPELINING SIZE SMTPUTF8 VRFY(?: XCLIENT)?) XVERP, "
+                                         r"postfix 8BITMIME CHUNKING DSN ENHANCEDSTATUSCODES ETRN \1"),
     ("scram-plus", "virtual unix", r"mechanisms: valija LOGIN PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS, postfix LOGIN PLAIN SCRAM-SHA-256"),
-    ("own-certificate", "virtual unix", r"extensions: valija 8BITMIME AUTH BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS PIPELINING SIZE SMTPUTF8 STARTTLS VRFY( XVERP)?, "
+    ("own-certificate", "virtual unix", r"extensions: valija 8BITMIME AUTH BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS PIPELINING SIZE SMTPUTF8 STARTTLS VRFY((?: XVERP)?), "
                                         r"postfix 8BITMIME AUTH CHUNKING DSN ENHANCEDSTATUSCODES ETRN PIPELINING SIZE SMTPUTF8 VRFY\1"),
     ("list-message", "virtual", r"mailbox \S+: (?:From line: valija From owner-\S+, postfix From .*|Return-Path: valija <owner-\S+>, postfix <.*>)"),
     ("list-message", "virtual unix", r"mailbox (\S+): Delivered-To: valija \1@example.org / \S+@example.org, postfix \1@example.org(?: / \S+)?"),

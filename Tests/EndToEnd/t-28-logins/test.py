@@ -4,6 +4,7 @@ import base64
 import contextlib
 import os
 import re
+import select
 import smtplib
 import socket
 import ssl
@@ -121,30 +122,36 @@ def somebody_between(port, certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
 
-    def pump(source, target):
-        with contextlib.suppress(OSError):
-            while octets := source.recv(65536):
-                target.sendall(octets)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
+    def read(connection, pattern):
+        octets = b""
+        while not re.search(pattern, octets):
+            more = connection.recv(65536)
+            if not more:
+                raise ConnectionResetError
+            octets += more
+        return octets
 
     def serve():
         with contextlib.suppress(OSError):
             client, server = listener.accept()[0], socket.create_connection(("127.0.0.1", port))
             while True:  # in clear up to the server's leave to start TLS
-                answer = b""
-                while not re.search(rb"(?m)^\d{3} .*\r\n", answer):
-                    answer += server.recv(65536)
+                answer = read(server, rb"(?m)^\d{3} .*\r\n")
                 client.sendall(answer)
                 if answer.startswith(b"220 2.0.0"):
                     break
-                server.sendall(client.recv(65536))
+                server.sendall(read(client, rb"\n"))
             inner, outer = ssl._create_unverified_context().wrap_socket(server), context.wrap_socket(client, server_side=True)
-            back = threading.Thread(target=pump, args=(inner, outer))
-            back.start()
-            pump(outer, inner)
-            back.join()
-            inner.close(), outer.close()
+            with inner, outer:  # by one thread: OpenSSL wants that of a connection
+                while True:
+                    for source in select.select([inner, outer], [], [])[0]:
+                        source.settimeout(0)
+                        with contextlib.suppress(ssl.SSLWantReadError):  # a ticket for later sessions is no word of the other
+                            while True:
+                                octets = source.recv(65536)
+                                if not octets:
+                                    return
+                                (outer if source is inner else inner).sendall(octets)
+                        source.settimeout(None)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
