@@ -1,22 +1,26 @@
-"""TLS: sessions set up per second, new and resumed (openssl s_time, at a port that is in TLS from the first octet), and 4 KiB messages per
-second after STARTTLS. Both servers show the same P-256 certificate.
+"""TLS: sessions set up per second, new and resumed, at a port that is in TLS from the first octet, and 4 KiB messages per second after
+STARTTLS. Both servers show the same P-256 certificate.
 
-The clients' share of the work is the same for both and, for a new session, larger than the server's: on two cores it bounds the first
-figures. So there are also the sessions by the server's own time on a processor, all its processes together.
+The clients are kit/handshakes.c, which costs as little as OpenSSL allows, and says QUIT after the greeting. They run on one core and
+the server on another, so that neither takes time from the other; where the clients' core is busy all the time, the server could do
+more. What it costs is therefore also given by the server's own processor time, all its processes together, whatever the clients took.
 """
 
 import multiprocessing
 import os
 import pathlib
 import re
+import shutil
 import socket
 import ssl
 import subprocess
 import time
 
-from kit import DOMAIN, USER, count, free_port, is_listening, table, wait_for
+from kit import ROOT, DOMAIN, USER, count, free_port, is_listening, table, wait_for
 
 SECONDS = 4
+CLIENTS = 4
+SESSIONS = [("new", "1.3"), ("resumed", "1.3"), ("resumed", "1.2")]
 # sessions, messages per round and server
 LOADS = [(1, 1500), (16, 4000)]
 LETTER = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 52 + b".\r\n"
@@ -31,18 +35,26 @@ def certificate(directory):
     return chain, key
 
 
-def set_ups(port, how, clients=2):
-    """Sessions per second, of that many clients at once."""
-    command = ["openssl", "s_time", "-connect", f"127.0.0.1:{port}", how, "-time", str(SECONDS), "-tls1_2" if how == "-reuse" else "-tls1_3"]
-    running = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(clients)]
-    made = 0
-    for process in running:
-        out = process.communicate()[0].decode()
-        real = re.findall(r"(\d+) connections in (\d+) real seconds", out)
-        if not real:
-            raise SystemExit(f"openssl s_time: {out}")
-        made += int(real[-1][0]) / max(1, int(real[-1][1]))
-    return made
+def client(directory):
+    """The program that sets up sessions."""
+    compiler = next(filter(None, map(shutil.which, ("cc", "clang"))), None)
+    if not compiler:
+        raise SystemExit("no C compiler: Swift's toolchain has clang")
+    program = directory / "handshakes"
+    subprocess.run([compiler, "-O2", "-o", program, ROOT / "Benchmarks/kit/handshakes.c", "-lssl", "-lcrypto"], check=True)
+    return program
+
+
+def set_ups(program, server, port, how, version, core):
+    """Sessions per second, those by the server's processor time, and how busy the clients and the server were."""
+    before = processor_seconds(server)
+    out = subprocess.run([program, str(port), str(SECONDS), str(CLIENTS), how, version], stdout=subprocess.PIPE, check=True,
+                         preexec_fn=lambda: core is None or os.sched_setaffinity(0, {core})).stdout.decode()
+    used = max(0.01, processor_seconds(server) - before)
+    made, resumed, clients = int(out.split()[0]), int(out.split()[1]), float(out.split()[2])
+    if resumed != (made if how == "resumed" else 0):
+        raise SystemExit(f"{server.name}: of {made} sessions {resumed} were resumed")
+    return made / SECONDS, made / used, 100 * clients / SECONDS, 100 * used / SECONDS
 
 
 def processor_seconds(server):
@@ -119,20 +131,33 @@ def run(bench):
   -o smtpd_tls_wrappermode=yes
 tlsmgr unix - - n 1000? 1 tlsmgr
 """
+    program = client(bench.directory)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        os.sched_setaffinity(0, cores[:1])  # what is started now keeps it
     servers = bench.pair(valija={"extra": extra, "submissions": implicit["Valija"]}, postfix={"main": main, "master": master})
+    os.sched_setaffinity(0, cores)
     for server in servers:
         wait_for(lambda: is_listening(implicit[server.name]))
     rows = []
-    for label, how in [("new (TLS 1.3)", "-new"), ("resumed (TLS 1.2)", "-reuse")]:
-        figures, by_time = {}, {}
+    busy = []
+    for how, version in SESSIONS:
+        made, by_time = {}, {}
         for _ in range(bench.rounds):
             for server in servers:
-                before = processor_seconds(server)
-                rate = set_ups(implicit[server.name], how)
-                figures.setdefault(server.name, []).append(rate)
-                by_time.setdefault(server.name, []).append(rate * SECONDS / max(0.01, processor_seconds(server) - before))
-        rows += [(label, figures), ("  by the server's processor time", by_time)]
-    table("TLS sessions set up/s", servers, rows)
+                found = set_ups(program, server, implicit[server.name], how, version, cores[1] if len(cores) > 1 else None)
+                made.setdefault(server.name, []).append(found[0])
+                by_time.setdefault(server.name, []).append(found[1])
+                busy.append((server.name, *found[2:]))
+        rows += [(f"{how} (TLS {version})", made), ("  by the server's processor time", by_time)]
+    table("TLS sessions/s", servers, rows)
+    for server in servers:
+        clients, own = ([figures[n] for figures in busy if figures[0] == server.name] for n in (1, 2))
+        print(f"  {server.name}: the clients' core is busy for {min(clients):.0f} to {max(clients):.0f} % of the time, the server's {min(own):.0f} to {max(own):.0f} %")
+    for server in servers:
+        server.stop()
+        server.start()
+        wait_for(lambda: is_listening(server.port))
     rows = []
     for sessions, number in LOADS:
         figures = {}
