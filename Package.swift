@@ -95,7 +95,7 @@ let package = Package(
 
         // Layer 4
         room("SMTPServer", ["Accounts", "MailSyntax", "Telemetry", "SMTP", "DNS", "TLS", "Routing", "Policy", "MailQueue", nioCore, nioPosix, nioConcurrency]),
-        room("Delivery", ["Accounts", "MailSyntax", "CLinux", "Telemetry", "SMTP", "DNS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
+        room("Delivery", ["Accounts", "MailSyntax", "CLinux", "Telemetry", "SMTP", "DNS", "TLS", "Mailboxes", "Routing", "MailQueue", nioCore, nioPosix, nioConcurrency]),
         room("MailboxAccess", ["Mailboxes", "Accounts"]),
 
         // Layer 5
@@ -114,7 +114,7 @@ let package = Package(
         tests("Appliance", ["Appliance", "Manifest", "MailQueue", "MailSyntax", "Policy", "SMTPServer", "Telemetry", nioCore, nioPosix]),
         tests("Architecture", []),
         tests("Command", ["valija", "Mailboxes", "Manifest", "PostfixFiles", "LMDB", "MailSyntax"]),
-        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "MailSyntax", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
+        tests("Delivery", ["Delivery", "Mailboxes", "MailQueue", "SMTP", "DNS", "TLS", "MailSyntax", "Telemetry", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
         tests("DNS", ["DNS", "MailSyntax"]),
         tests("LMDB", ["LMDB"]),
         tests("Mailboxes", ["Mailboxes", "MailSyntax"]),

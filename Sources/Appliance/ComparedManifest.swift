@@ -78,6 +78,7 @@ struct Side: Sendable {
             Value("address_extension", system.addressExtension.value.map { "\($0)" }),
             Value("relayhost", relayhost.map { "\($0.hop)" }), Value("relayhost.username", relayhost?.username?.value),
             Value("relayhost.password", nil, secret: relayhost?.password?.value), Value("relayhost.tls", relayhost?.tls?.value.rawValue),
+            Value("relayhost.implicit_tls", relayhost?.implicitTLS.map { "\($0.value)" }),
             Value("directories", system.directories.value.map { describe($0.value) }.joined(separator: ", ")),
             Value("submission.tls_auth_only", "\(system.submission.tlsAuthOnly.value)"),
             Value("submission.recipients_per_message", number(system.submission.recipientsPerMessage)),
@@ -166,7 +167,12 @@ struct Side: Sendable {
         let routes = [("routes", system.routes), ("sender_routes", system.senderRoutes)].flatMap { key, routes in
             routes.map { Value("\(key).\($0.pattern.value)", $0.hop.value.map { "\($0)" } ?? "MX records") }
         }
-        return routes + [
+        let outgoing = system.tls.outgoing
+        let levels = outgoing.destinations.map { entry in
+            Value("tls.outgoing.destinations.\(entry.pattern.value)", ([entry.level.value.rawValue] + entry.names.map(\.value)).joined(separator: ", "))
+        }
+        return routes + levels + [
+            Value("tls.outgoing.level", outgoing.level.value.rawValue), Value("tls.outgoing.trust_store", outgoing.trustStore?.value),
             Value("delivery.concurrency", "\(delivery.concurrency.value)"),
             Value("delivery.initial_concurrency", "\(delivery.initialConcurrency.value)"),
             Value("delivery.rate_delay", delivery.rateDelay.map { time($0.value) }),

@@ -1,6 +1,7 @@
 // Why mail goes where it goes, or is refused: the steps of the decision that the server would make, its reply, where each copy
 // ends, and the line of the manifest to change. As text for people, and as JSON.
 
+internal import Delivery
 internal import MailSyntax
 package import Manifest
 internal import Routing
@@ -16,6 +17,8 @@ package struct Explanation {
         let place: String
         let kind: Kind
         let rule: Rule?
+        /// What is asked of a relay's TLS.
+        var demand: TLSDemand?
     }
 
     private let system: MailSystem
@@ -54,7 +57,8 @@ package struct Explanation {
         case .remote(let address):
             let trace = Trace()
             let hop = router.nextHop(for: address, from: sender, trace: trace)
-            return Delivery(name: address.description, place: hop.description, kind: .relay, rule: trace.steps.last?.rule)
+            return Delivery(
+                name: address.description, place: hop.description, kind: .relay, rule: trace.steps.last?.rule, demand: tlsDemand(system, hop))
         case .file(let path): return Delivery(name: path, place: path, kind: .file, rule: nil)
         case .command(let command): return Delivery(name: command, place: command, kind: .command, rule: nil)
         case .include(let path): return Delivery(name: path, place: path, kind: .list, rule: nil)
@@ -131,7 +135,7 @@ extension Explanation {
     private func sentence(_ delivery: Delivery) -> String {
         switch delivery.kind {
         case .maildir, .mbox: "\(delivery.name), in the \(delivery.kind) \(delivery.place)"
-        case .relay, .lmtp: "\(delivery.name), by \(delivery.place)"
+        case .relay, .lmtp: "\(delivery.name), by \(delivery.place)" + (delivery.demand.flatMap(described).map { ", \($0)" } ?? "")
         case .file: "the file \(delivery.place)"
         case .command: "the command \(delivery.place)"
         case .list: "those whom the file \(delivery.place) lists"
@@ -176,6 +180,7 @@ extension Explanation {
             line.field("to", delivery.name)
             line.field("kind", "\(delivery.kind)")
             line.field("place", delivery.place)
+            line.field("tls", delivery.demand.map { "\($0.level)" })
             line.field("rule", delivery.rule)
             line.endObject()
         }

@@ -105,6 +105,14 @@ final class Health: Sendable {
 
             """
         for (event, count) in log.counts { text += "valija_events_total{event=\"\(event.rawValue)\"} \(count)\n" }
+        let encrypted = log.encryptedConnections
+        if !encrypted.isEmpty {
+            text += "# HELP valija_tls_connections_out_total Connections to other servers in TLS, by its version and how the server was verified.\n"
+            text += "# TYPE valija_tls_connections_out_total counter\n"
+            for (version, verification, count) in encrypted {
+                text += "valija_tls_connections_out_total{version=\"\(version)\",verification=\"\(verification)\"} \(count)\n"
+            }
+        }
         let (resident, descriptors) = processFigures()
         let (manifest, loaded, isRefused) = state.withLockedValue { ($0.manifest, $0.loaded, $0.refusal != nil) }
         let gauges: [(String, String, String)] = [

@@ -114,8 +114,9 @@ func relayLogins(_ system: MailSystem, faults: inout [Diagnostic]) -> [NextHop: 
     do throws(SecretFailure) {
         let text = try secretText(password.value)
         guard !text.isEmpty, !text.utf8.contains(0) else { throw SecretFailure(reason: "holds no password") }
-        let level = relayhost.tls ?? system.tls.level
-        return [relayhost.hop: SMTPAgent.Login(user: username.value, password: text, allowsPlaintext: level.value == .none)]
+        // Only where the manifest says that there is no TLS may the password be seen on the way; LMTP servers are this server's own.
+        let isInClear = relayhost.tls?.value == MailSystem.OutgoingLevel.none || relayhost.hop.dialect == .lmtp
+        return [relayhost.hop: SMTPAgent.Login(user: username.value, password: text, allowsPlaintext: isInClear)]
     } catch {
         faults.append(
             Diagnostic(

@@ -63,7 +63,7 @@ struct Preparation: Sendable {
         queue = queueConfiguration(system, router)
         mailboxes = mailboxConfiguration(system, router)
         commands = commandConfiguration(system)
-        nextHops = nextHopConfiguration(system, router, faults: &faults)
+        nextHops = nextHopConfiguration(system, router, log, faults: &faults)
         names = resolverConfiguration(system.dns)
         resolvers = system.dns.resolvers
         contents = system.contents

@@ -8,6 +8,7 @@ internal import Manifest
 internal import Routing
 internal import SMTP
 internal import SMTPServer
+internal import Telemetry
 
 func queueConfiguration(_ system: MailSystem, _ router: Router) -> DeliveryScheduler.Configuration {
     let origin = system.origin.value
@@ -81,7 +82,7 @@ func commandConfiguration(_ system: MailSystem) -> CommandAgent.Configuration {
         extensionDelimiter: system.addressExtension.value?.asciiValue)
 }
 
-func nextHopConfiguration(_ system: MailSystem, _ router: Router, faults: inout [Diagnostic]) -> SMTPAgent.Configuration {
+func nextHopConfiguration(_ system: MailSystem, _ router: Router, _ log: EventLog, faults: inout [Diagnostic]) -> SMTPAgent.Configuration {
     var limits = SMTPAgent.Limits()
     limits.grace = Grace.conversations
     limits.recipients = system.delivery.recipientsPerMessage.value
@@ -96,9 +97,13 @@ func nextHopConfiguration(_ system: MailSystem, _ router: Router, faults: inout 
     limits.timeouts.data = timeouts.data.value
     limits.timeouts.block = timeouts.block.value
     limits.timeouts.endOfData = timeouts.endOfData.value
-    return SMTPAgent.Configuration(
+    var configuration = SMTPAgent.Configuration(
         hostname: system.hostname.value, limits: limits, ownEndpoints: ownEndpoints(system.listen.smtp.value), rewriting: OutgoingRewriting(router),
         logins: relayLogins(system, faults: &faults), fallbacks: system.delivery.fallbackRelays.map(\.value))
+    configuration.tls = tlsPolicy(system)
+    configuration.contexts = system.tlsContexts(faults: &faults)
+    configuration.notice = tlsNotice(log)
+    return configuration
 }
 
 /// 0: none.

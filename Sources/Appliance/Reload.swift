@@ -205,7 +205,7 @@ actor Reload {
 
     private func refuse(_ source: [UInt8], _ diagnostics: [Diagnostic], _ cause: Cause) -> ReloadOutcome {
         isRefused = true
-        let errors = diagnostics.filter(\.forbidsServing)
+        let errors = diagnostics.filter { $0.severity == .error }
         let count = "\(errors.count) error\(errors.count == 1 ? "" : "s")"
         let stays = "what was loaded at \(since.rfc3339) stays in force"
         parts.health.manifestRefused("\(file) was refused at \(Timestamp.now().rfc3339) (\(count)); \(stays)")
@@ -217,7 +217,7 @@ actor Reload {
 /// Logs a manifest that was not put into force, with what is wrong with it as far as a log line should be long.
 package func recordRefusal(of file: String, _ diagnostics: [Diagnostic], _ log: EventLog, message: String? = nil) {
     let shown = 10
-    let errors = diagnostics.filter(\.forbidsServing)
+    let errors = diagnostics.filter { $0.severity == .error }
     log.record(.manifestRefused, by: .appliance) { fields in
         fields.rule = file
         fields.count = errors.count
@@ -253,7 +253,7 @@ private struct ReadManifest: Sendable {
             result = ReadResult(failure: failure.diagnostic)
         }
         diagnostics = result.diagnostics
-        preparation = diagnostics.contains(where: \.forbidsServing) ? nil : result.system.map { [source] in Preparation($0, text: source, log: log) }
+        preparation = diagnostics.contains { $0.severity == .error } ? nil : result.system.map { [source] in Preparation($0, text: source, log: log) }
     }
 }
 

@@ -135,5 +135,6 @@ func record(_ certificates: [LoadedCertificate], _ log: EventLog) {
 package func checkFiles(_ system: MailSystem) -> [Diagnostic] {
     var faults: [Diagnostic] = []
     _ = system.serverTLS(makesOwn: false, now: time(nil), faults: &faults)
+    _ = system.tlsContexts(faults: &faults)
     return faults
 }

@@ -2,6 +2,7 @@
 
 package import MailSyntax
 package import NIOCore
+package import Telemetry
 
 /// The name of a queued message: its time of arrival in microseconds, made unique. Rises with every message of a spool.
 package struct QueueID: Hashable, Comparable, Sendable, CustomStringConvertible {
@@ -143,6 +144,8 @@ package struct DeliveryReport: Sendable {
     /// The recipient was deferred because the place could not be used: no connection, no greeting. When nothing else comes of
     /// it, the queue takes it for dead.
     package let blamesPlace: Bool
+    /// Of the connection; nil: in clear, or none.
+    package let tls: Fields.TLS?
 
     package enum Outcome: Sendable {
         /// Done. `passesOnDSN`: the next hop took over the duty to report (RFC 3461 §5.2.2), so no report of ours.
@@ -156,8 +159,10 @@ package struct DeliveryReport: Sendable {
     }
 
     package init(
-        id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String, answers: String? = nil, blamesPlace: Bool = false
+        id: QueueID, recipient: QueuedRecipient, outcome: Outcome, relay: String, answers: String? = nil, blamesPlace: Bool = false,
+        tls: Fields.TLS? = nil
     ) {
+        self.tls = tls
         self.answers = answers
         self.blamesPlace = blamesPlace
         self.id = id

@@ -176,15 +176,24 @@ package struct MailSystem: Sendable {
         /// With `password`, or neither.
         package var username: Located<String>?
         package var password: Located<Secret>?
-        /// Nil: `tls.level`.
-        package var tls: Located<TLSLevel>?
+        /// Nil: as `tls.outgoing` has it, and at least `encrypt` where there is a login.
+        package var tls: Located<OutgoingLevel>?
+        /// TLS from the first octet; nil: by the port.
+        package var implicitTLS: Located<Bool>?
 
-        package init(hop: NextHop, username: Located<String>? = nil, password: Located<Secret>? = nil, tls: Located<TLSLevel>? = nil) {
+        package init(
+            hop: NextHop, username: Located<String>? = nil, password: Located<Secret>? = nil, tls: Located<OutgoingLevel>? = nil,
+            implicitTLS: Located<Bool>? = nil
+        ) {
             self.hop = hop
             self.username = username
             self.password = password
             self.tls = tls
+            self.implicitTLS = implicitTLS
         }
+
+        /// RFC 8314 §7.3: port 465 speaks TLS from the first octet.
+        package var usesImplicitTLS: Bool { implicitTLS?.value ?? (hop.dialect == .smtp && hop.port == 465 && tls?.value != OutgoingLevel.none) }
     }
 
     package struct DNS: Sendable {
@@ -234,7 +243,7 @@ package struct MailSystem: Sendable {
         package var insecureDomains: Located<[Domain]>
     }
 
-    /// Whether a connection is encrypted: never, where the peer can, or always.
+    /// Whether a connection that comes in is encrypted: never, where the client can, or always.
     package enum TLSLevel: String, CaseIterable, Sendable { case none, may, encrypt }
 
     package struct TLS: Sendable {
@@ -246,6 +255,7 @@ package struct MailSystem: Sendable {
         package var certificates: [(domain: Located<Domain>, certificate: Certificate)]
         /// SHA-256 of certificates, as `d4:0f:…`, whose clients may relay.
         package var relayClients: Located<[Located<String>]> = Located([])
+        package var outgoing = OutgoingTLS()
     }
 
     /// Paths of PEM files. A server may have a certificate of each kind of key (RSA, ECDSA): `others`.

@@ -130,7 +130,7 @@ package final class ClientContext: @unchecked Sendable {
             if isDone, usable == 0 {
                 SSL_free(session)
                 _ = takeOpenSSLReasons()
-                throw TLSFailure(.setUp, "no usable TLSA record")
+                throw TLSFailure(.noUsableRecord, "no usable TLSA record")
             }
         }
         if isDone, let name = requirement.serverName { isDone = valija_SSL_set_servername(session, name) == 1 }

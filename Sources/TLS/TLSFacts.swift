@@ -60,6 +60,8 @@ package struct TLSFailure: Error, CustomStringConvertible {
         case broken
         /// OpenSSL refused what we asked of it.
         case setUp
+        /// None of the TLSA records is one that OpenSSL can use.
+        case noUsableRecord
     }
 
     package let kind: Kind

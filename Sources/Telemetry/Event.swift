@@ -53,8 +53,8 @@ package enum Event: String, CaseIterable, Sendable {
         switch self {
         case .sessionOpened: "A client connected."
         case .sessionClosed: "A client's session ended."
-        case .sessionEncrypted: "A TLS handshake was done; `message` is `resumed` where an earlier session went on."
-        case .tlsFailed: "TLS with a client did not come about, or broke; `reason` says why."
+        case .sessionEncrypted: "A TLS handshake with a client, or with the server that `relay` names, was done; `message` is `resumed` where an earlier session went on."
+        case .tlsFailed: "TLS with a client, or with the server that `relay` names, did not come about, or broke; `reason` says why."
         case .loginSucceeded: "A user logged in."
         case .loginFailed: "A login came to nothing; `reason` says why."
         case .messageAccepted: "A message is safely in the spool and was answered with 250."

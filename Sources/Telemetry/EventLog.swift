@@ -41,6 +41,8 @@ package final class EventLog: Sendable {
         var pending: [UInt8] = []
         var dropped = 0
         var counts = [Int](repeating: 0, count: Event.allCases.count)
+        /// By version and verification: few words of ours and OpenSSL's.
+        var encrypted: [String: [String: Int]] = [:]
         var threshold: Level
         var isWriting = false
         var isClosed = false
@@ -96,6 +98,18 @@ package final class EventLog: Sendable {
     package var counts: [(event: Event, count: Int)] {
         let counts = state.withLockedValue { $0.counts }
         return Event.allCases.map { ($0, counts[$0.index]) }
+    }
+
+    /// One more connection to another server in TLS.
+    package func countEncryptedConnection(version: String, verification: String) {
+        state.withLockedValue { $0.encrypted[version, default: [:]][verification, default: 0] += 1 }
+    }
+
+    package var encryptedConnections: [(version: String, verification: String, count: Int)] {
+        let counts = state.withLockedValue { $0.encrypted }
+        return counts.sorted { $0.key < $1.key }.flatMap { version, counts in
+            counts.sorted { $0.key < $1.key }.map { (version, $0.key, $0.value) }
+        }
     }
 
     /// Writes what is left and ends the writer. Later lines are lost.

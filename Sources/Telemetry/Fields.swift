@@ -19,8 +19,11 @@ package struct Fields: Sendable {
         package var version: String
         package var cipher: String
         package var bits: Int
+        /// Of a connection to another server: `verified`, `dane`, or `none` where anybody will do.
+        package var verification: String?
 
-        package init(version: String, cipher: String, bits: Int) {
+        package init(version: String, cipher: String, bits: Int, verification: String? = nil) {
+            self.verification = verification
             self.version = version
             self.cipher = cipher
             self.bits = bits
@@ -87,6 +90,7 @@ extension Fields {
             line.beginObject("tls")
             line.field("version", tls.version)
             line.field("cipher", tls.cipher)
+            line.field("verification", tls.verification)
             line.endObject()
         }
         line.field("user", user)

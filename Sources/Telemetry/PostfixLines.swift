@@ -26,7 +26,9 @@ struct PostfixLines {
         switch event {
         case .sessionOpened: connect(fields, &page)
         case .sessionClosed: disconnect(fields, &page)
-        case .sessionEncrypted: encrypted(fields, &page)
+        case .sessionEncrypted where service != .smtp: encrypted(fields, &page)
+        case .sessionEncrypted: encryptedRelay(fields, &page)
+        case .tlsFailed where service == .smtp: failedRelay(fields, &page)
         case .tlsFailed:
             page.line(page.server, session: fields.session, "SSL_accept error from \(client(fields)): \(fields.reason ?? "")")
         // Postfix names the user with the message.
@@ -91,6 +93,18 @@ struct PostfixLines {
     private func encrypted(_ fields: Fields, _ page: inout Page) {
         let terms = fields.tls.map { ": \($0.version) with cipher \($0.cipher) (\($0.bits)/\($0.bits) bits)" } ?? ""
         page.line(page.server, session: fields.session, "Anonymous TLS connection established from \(client(fields))\(terms)")
+    }
+
+    /// With `smtp_tls_loglevel = 1`: Postfix tells of a certificate that nobody asked about as `Untrusted`.
+    private func encryptedRelay(_ fields: Fields, _ page: inout Page) {
+        let trust = fields.tls?.verification == "none" ? "Untrusted" : "Verified"
+        let terms = fields.tls.map { ": \($0.version) with cipher \($0.cipher) (\($0.bits)/\($0.bits) bits)" } ?? ""
+        page.line("smtp", "\(trust) TLS connection established to \(fields.relay ?? "")\(terms)")
+    }
+
+    private func failedRelay(_ fields: Fields, _ page: inout Page) {
+        if let reply = fields.reply { return page.line("smtp", "host \(fields.relay ?? "") refused to start TLS: \(reply)") }
+        page.line("smtp", "SSL_connect error to \(fields.relay ?? ""): \(fields.reason ?? "")")
     }
 
     private func disconnect(_ fields: Fields, _ page: inout Page) {

@@ -101,16 +101,11 @@ func validManifest(_ path: String) throws -> MailSystem {
     return try valid(result, source, path)
 }
 
-/// What was read, if it can be used; what there is to say of it goes to standard error. `toServe`: what this version's
-/// `serve` does not do is an error.
-func valid(_ result: ReadResult, _ source: [UInt8], _ path: String, toServe: Bool = false) throws -> MailSystem {
+/// What was read, if it can be used; what there is to say of it goes to standard error.
+func valid(_ result: ReadResult, _ source: [UInt8], _ path: String) throws -> MailSystem {
     let renderer = DiagnosticRenderer(source: source, colours: wantsColours(STDERR_FILENO))
-    // What only `serve` cannot do is nobody else's business.
-    for diagnostic in result.diagnostics where toServe || diagnostic.code != .notServedYet { write(Array(renderer.render(diagnostic).utf8), to: STDERR_FILENO) }
+    for diagnostic in result.diagnostics { write(Array(renderer.render(diagnostic).utf8), to: STDERR_FILENO) }
     guard let system = result.system else { throw CommandError(status: .configuration, text: result.summary(file: path)) }
-    guard !toServe || !result.diagnostics.contains(where: \.forbidsServing) else {
-        throw CommandError(status: .configuration, text: "\(path) is valid, but this version does not serve all that it says (above: \(Diagnostic.Code.notServedYet.rawValue))")
-    }
     return system
 }
 

@@ -34,7 +34,7 @@ struct Serve: AsyncParsableCommand {
         let (text, result) = readManifest(file, as: file)
         let system: MailSystem
         do {
-            system = try valid(result, text, file, toServe: true)
+            system = try valid(result, text, file)
         } catch {
             let log = EventLog(level: .info, time: { Timestamp.now().rfc3339 })
             recordRefusal(of: file, result.diagnostics, log)

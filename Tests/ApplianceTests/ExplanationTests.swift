@@ -140,7 +140,7 @@ struct ExplanationTests {
                 {"manifest":"etc/mail.yaml","login":"alice","from":"","to":"office@branch.example","accepted":true,"command":"RCPT","code":250,\
                 "dsn":"2.1.5","reply":"250 2.1.5 Ok","rule":"mail.yaml:7 domains.branch.example.recipients",\
                 "advice":"to send it elsewhere, edit mail.yaml:7 domains.branch.example.via",\
-                "deliveries":[{"to":"office@branch.example","kind":"relay","place":"[192.0.2.25]:25","rule":"mail.yaml:7 domains.branch.example.via"}],\
+                "deliveries":[{"to":"office@branch.example","kind":"relay","place":"[192.0.2.25]:25","tls":"may","rule":"mail.yaml:7 domains.branch.example.via"}],\
                 "steps":[{"part":"client","depth":0,"about":"client","subject":"a stranger","outcome":"is in none of the networks","rule":"default networks"},\
                 {"part":"client","depth":0,"about":"login","subject":"alice","outcome":"is logged in, and may send to anywhere","rule":"mail.yaml:9 users.alice"},\
                 {"part":"sender","depth":0,"about":"sender","subject":"<>","outcome":"is every user's to use"},\

@@ -87,7 +87,7 @@ func secrets() throws {
 func allKeys() throws {
     // Compared as addresses, clients, listeners and routes.
     let elsewhere: Set<String> = [
-        "apiVersion", "domains", "users", "aliases", "networks", "tests", "dns", "tls", "limits", "mailboxes", "listen", "submission", "queue", "queue.retry", "logging", "routes", "sender_routes", "delivery", "reports",
+        "apiVersion", "domains", "users", "aliases", "networks", "tests", "dns", "tls", "tls.outgoing", "limits", "mailboxes", "listen", "submission", "queue", "queue.retry", "logging", "routes", "sender_routes", "delivery", "reports",
         "delivery.timeouts",
         "domains.NAME.addresses", "domains.NAME.recipients", "users.NAME.forward", "users.NAME.keep_copy", "users.NAME.mailbox", "relayhost.host",
         "rewriting", "rewriting.srs", "local_delivery",
@@ -99,6 +99,7 @@ func allKeys() throws {
         users: {NAME: {name: N, quota: 1GB, mailbox: {format: mbox}, send_as: [a@example.org], password: {file: /x}}}
         rewriting: {canonical: {a: b}, sender_canonical: {a: b}, recipient_canonical: {a: b}, generic: {a: b}, sender_bcc: {a: NAME}, recipient_bcc: {a: NAME},
           srs: {domain: example.org, secret: {file: /x}}}
+        tls: {outgoing: {destinations: {a: may}}}
         """)
     let compared = Set(Side(full).values.map { value in
         // An entry stands for its table.
@@ -115,7 +116,7 @@ func allKeys() throws {
         } else if let section, line.hasPrefix("| `"), !line.contains("**Not supported yet.**") {
             let key = section + line.dropFirst(3).prefix { $0 != "`" }
             // Parts of a secret, of a certificate and of a directory; listeners; what tests say.
-            if ["listen.", "tests.", "directories."].contains(section) || section.hasSuffix(".password.") || section.hasSuffix(".secret.") || section == "tls.certificates.NAME." { continue }
+            if ["listen.", "tests.", "directories."].contains(section) || section.hasSuffix(".password.") || section.hasSuffix(".secret.") || section == "tls.certificates.NAME." || section == "tls.outgoing.destinations.NAME." { continue }
             keys.insert(String(key))
         }
     }

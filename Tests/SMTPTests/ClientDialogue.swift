@@ -1,7 +1,7 @@
 // Plays a written dialogue against a client session.
 //
 // Each line of the script begins with its speaker: `S` the server sends this line, `!` an event (`lost`, `timeout`,
-// `quit`, `abandon`), `C` the client sends this line, `=` another action of the session. Neighbouring `S` lines arrive
+// `quit`, `abandon`, `encrypted`, `unverified`, `no handshake`, and before all else `TLS offered` or `TLS required`), `C` the client sends this line, `=` another action of the session. Neighbouring `S` lines arrive
 // together, and the pieces they are cut into are the test's choice. When the session is ready, the next message begins
 // by itself; a script with AUTH in it logs in, by PLAIN if that is offered, else by LOGIN; the content counts as written the moment it is asked for, unless the script says `! hold` before.
 
@@ -67,6 +67,12 @@ struct ClientDialogue {
             case "quit": perform(session.quit())
             case "abandon": perform(session.abandon(because: Reply(451, EnhancedCode(4, 3, 2), "stop")))
             case "hold": holdsContent = true
+            case "TLS offered": session.encryption = .offered
+            case "TLS required": session.encryption = .required
+            case "encrypted": perform(session.tlsEstablished())
+            case "unverified": perform(session.tlsFailed("self-signed certificate", isUnverified: true))
+            case "no handshake": perform(session.tlsFailed("wrong version number", isUnverified: false))
+            case "broken": perform(session.tlsBroke("bad record mac"))
             default: fatalError("unknown event \(name)")
             }
         }
@@ -87,6 +93,8 @@ struct ClientDialogue {
                     transcript.append("= chunks")
                     session.contentSent()
                 case .result(let recipient, let outcome, _): transcript.append("= \(recipient) \(Self.text(outcome))")
+                case .startTLS: transcript.append("= handshake")
+                case .staysInClear(let reply): transcript.append("= in clear: \(reply.summary)")
                 case .chooseLogin(let offered):
                     transcript.append("= offered \(offered.joined(separator: " "))")
                     following =

@@ -32,7 +32,7 @@ struct ClientSessionTests {
         return OutgoingMessage(envelope: envelope, size: content.readableBytes, traits: ContentTraits(of: content))
     }
 
-    @Test("the session answers as the dialogue says, however the bytes come", arguments: handshakes + logins + transactions + endings + parameters + lmtp + chunks)
+    @Test("the session answers as the dialogue says, however the bytes come", arguments: handshakes + logins + encryption + transactions + endings + parameters + lmtp + chunks)
     func dialogue(_ test: Case) {
         let dialogue = ClientDialogue(script: test.script, messages: test.messages)
         #expect(dialogue.play(cut: .lump) == test.script)

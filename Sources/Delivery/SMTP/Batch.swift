@@ -4,6 +4,7 @@
 internal import MailQueue
 internal import MailSyntax
 internal import SMTP
+internal import Telemetry
 
 /// One mail transaction: a message, and as many of its recipients as go with it at once.
 struct Shipment: Sendable {
@@ -24,6 +25,8 @@ struct Shipment: Sendable {
         let relay: String
         let answers: String?
         let blamesPlace: Bool
+        /// Of the connection that it came over.
+        var tls: Fields.TLS?
     }
 
     /// What is different about it on the way.
@@ -143,9 +146,9 @@ struct Batch: Sendable {
 
     // MARK: Reports
 
-    func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String, answers: String? = nil, blamesPlace: Bool = false) {
+    func report(_ outcome: DeliveryReport.Outcome, for recipient: QueuedRecipient, of shipment: Shipment, relay: String, answers: String? = nil, blamesPlace: Bool = false, tls: Fields.TLS? = nil) {
         report(DeliveryReport(
-            id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay, answers: answers, blamesPlace: blamesPlace))
+            id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay, answers: answers, blamesPlace: blamesPlace, tls: tls))
     }
 
     /// What a server said to a recipient says more than that the next one could not be asked.
@@ -157,7 +160,7 @@ struct Batch: Sendable {
             let isPermanent = shipment.refusals.isEmpty && reply.isPermanent
             report(
                 isPermanent ? .failed(refusal.reply) : .deferred(refusal.reply), for: recipient, of: shipment, relay: refusal.relay,
-                answers: refusal.answers, blamesPlace: refusal.blamesPlace)
+                answers: refusal.answers, blamesPlace: refusal.blamesPlace, tls: refusal.tls)
         }
     }
 

@@ -13,37 +13,43 @@ struct PooledConnection: Sendable {
 }
 
 final class ConnectionPool: Sendable {
+    /// Where a connection leads, and under which demand it was made.
+    struct Key: Hashable, Sendable {
+        var hop: NextHop
+        var demand: TLSDemand
+    }
+
     private struct State {
-        var idle: [NextHop: [PooledConnection]] = [:]
+        var idle: [Key: [PooledConnection]] = [:]
         var isClosed = false
     }
 
     private let state = NIOLockedValueBox(State())
 
     /// The connection that was last used: the others may then reach their time limit.
-    func take(_ hop: NextHop) -> PooledConnection? {
+    func take(_ key: Key) -> PooledConnection? {
         state.withLockedValue { state in
-            let connection = state.idle[hop]?.popLast()
-            if state.idle[hop]?.isEmpty == true { state.idle[hop] = nil }
+            let connection = state.idle[key]?.popLast()
+            if state.idle[key]?.isEmpty == true { state.idle[key] = nil }
             return connection
         }
     }
 
     /// False when no connection is kept any more.
-    func put(_ connection: PooledConnection, for hop: NextHop) -> Bool {
+    func put(_ connection: PooledConnection, for key: Key) -> Bool {
         state.withLockedValue { state in
             guard !state.isClosed else { return false }
-            state.idle[hop, default: []].append(connection)
+            state.idle[key, default: []].append(connection)
             return true
         }
     }
 
     /// False when the connection is not here: somebody took it.
-    func remove(_ id: ObjectIdentifier, for hop: NextHop) -> Bool {
+    func remove(_ id: ObjectIdentifier, for key: Key) -> Bool {
         state.withLockedValue { state in
-            guard let index = state.idle[hop]?.firstIndex(where: { $0.id == id }) else { return false }
-            state.idle[hop]!.remove(at: index)
-            if state.idle[hop]!.isEmpty { state.idle[hop] = nil }
+            guard let index = state.idle[key]?.firstIndex(where: { $0.id == id }) else { return false }
+            state.idle[key]!.remove(at: index)
+            if state.idle[key]!.isEmpty { state.idle[key] = nil }
             return true
         }
     }

@@ -12,8 +12,11 @@ package struct Target: Hashable, Sendable {
     package let address: IPAddress?
     package let port: UInt16
     package let socket: String?
+    /// Nobody led here whom the manifest, or DNSSEC, does not vouch for. Whether the address is secure is another question.
+    package var isSecure: Bool
 
-    package init(host: String, address: IPAddress, port: UInt16) {
+    package init(host: String, address: IPAddress, port: UInt16, isSecure: Bool = false) {
+        self.isSecure = isSecure
         self.host = host
         self.address = address
         self.port = port
@@ -21,6 +24,7 @@ package struct Target: Hashable, Sendable {
     }
 
     package init(host: String, socket: String) {
+        isSecure = true
         self.host = host
         self.socket = socket
         address = nil
@@ -54,13 +58,14 @@ package struct NextHopLookup: Sendable {
     ) async -> Result<[Target], Reply> {
         switch hop.host {
         case .socket(let path): return .success([Target(host: hostname.text, socket: path)])
-        case .address(let address): return .success([Target(host: address.description, address: address, port: hop.port)])
-        case .name(let name): return await targets(of: [[name]], port: hop.port, for: nil)
+        case .address(let address): return .success([Target(host: address.description, address: address, port: hop.port, isSecure: true)])
+        case .name(let name): return await targets(of: [[name]], port: hop.port, for: nil, isSecure: true)
         case .mailExchangers(let domain):
-            switch await names.mailExchangers(of: domain).lookup {
+            let answer = await names.mailExchangers(of: domain)
+            switch answer.lookup {
             case .found(.hosts(let exchangers)):
-                return await targets(of: NextHopLookup.order(exchangers, using: &generator), port: hop.port, for: domain)
-            case .found(.implicit): return await targets(of: [[domain]], port: hop.port, for: domain)
+                return await targets(of: NextHopLookup.order(exchangers, using: &generator), port: hop.port, for: domain, isSecure: answer.isSecure)
+            case .found(.implicit): return await targets(of: [[domain]], port: hop.port, for: domain, isSecure: answer.isSecure)
             case .found(.none):
                 // RFC 7505 §4.1, RFC 7504 §4.
                 return .failure(Reply(556, EnhancedCode(5, 1, 10), "domain \(domain) does not accept mail (null MX)"))
@@ -84,7 +89,7 @@ package struct NextHopLookup: Sendable {
     ///
     /// RFC 5321 §5.1: a relay for `domain` that finds itself among the exchangers drops itself and all that are not preferred
     /// to it: mail must come nearer to its goal with every hop.
-    private func targets(of groups: [[Domain]], port: UInt16, for domain: Domain?) async -> Result<[Target], Reply> {
+    private func targets(of groups: [[Domain]], port: UInt16, for domain: Domain?, isSecure: Bool) async -> Result<[Target], Reply> {
         var targets: [Target] = []
         var obstacle: Reply?
         for group in groups where targets.count < mostTargets {
@@ -97,7 +102,14 @@ package struct NextHopLookup: Sendable {
             if let flaw, obstacle == nil || flaw.isTransient { obstacle = flaw }
             for target in found where !targets.contains(where: { $0.address == target.address }) { targets.append(target) }
         }
-        guard targets.isEmpty else { return .success(Array(targets.prefix(mostTargets))) }
+        guard targets.isEmpty else {
+            return .success(
+                targets.prefix(mostTargets).map { target in
+                    var target = target
+                    target.isSecure = isSecure
+                    return target
+                })
+        }
         return .failure(obstacle ?? Reply(550, EnhancedCode(5, 4, 4), "host not found"))
     }
 

@@ -1,5 +1,6 @@
 // Delivery to next hops by SMTP: finds the servers, connects to the first that answers, and sends a batch of messages
-// over one connection, or over one that an earlier batch left behind. LMTP (RFC 2033) is another dialect of the same. Without TLS.
+// over one connection, or over one that an earlier batch left behind. LMTP (RFC 2033) is another dialect of the same. What is asked of a
+// server's TLS is `TLSPolicy`'s and `TLSDecision`'s.
 //
 // Errors: each recipient gets the reply of the server that answered for it, or one of ours with the code of RFC 3463
 // that says what went wrong (4.4.1 no connection, 4.4.2 connection lost, 4.4.3 and 5.4.4 names, …). When a server takes
@@ -13,6 +14,7 @@ package import NIOCore
 package import NIOPosix
 package import SMTP
 internal import Glibc
+internal import TLS
 internal import NIOConcurrencyHelpers
 
 package final class SMTPAgent: DeliveryAgent {
@@ -28,6 +30,11 @@ package final class SMTPAgent: DeliveryAgent {
         package var logins: [NextHop: Login]
         /// For mail by SMTP whose next hop cannot be found or used: tried in this order, after it. Postfix's `smtp_fallback_relay`.
         package var fallbacks: [NextHop]
+        package var tls = TLSPolicy()
+        /// Nil: there is no TLS, whatever the policy says; what must have it is deferred.
+        package var contexts: TLSContexts?
+        /// What became of TLS; called on event loops.
+        package var notice: @Sendable (TLSNotice) -> Void = { _ in }
 
         package init(
             hostname: Domain, limits: Limits = Limits(), ownEndpoints: Set<Endpoint> = [], rewriting: OutgoingRewriting? = nil,
@@ -66,7 +73,7 @@ package final class SMTPAgent: DeliveryAgent {
     }
 
     private let configuration: NIOLockedValueBox<Configuration>
-    private let names: any NameService
+    let names: any NameService
     private let group: any EventLoopGroup
     private let threads: NIOThreadPool
     private let pool = ConnectionPool()
@@ -93,8 +100,8 @@ package final class SMTPAgent: DeliveryAgent {
         }
         let cancellation = Cancellation()
         await withTaskCancellationHandler {
-            batch = await sendOverIdle(batch, hop, cancellation)
-            if !batch.isDone { await sendOverNew(batch, hop, cancellation) }
+            batch = await sendOverIdle(batch, hop, minimum: .any, cancellation)
+            if !batch.isDone { await sendOverNew(batch, hop, minimum: .any, cancellation) }
         } onCancel: {
             cancellation.cancel()
         }
@@ -121,25 +128,27 @@ package final class SMTPAgent: DeliveryAgent {
 
     /// What is left. A connection from the pool may have been closed by the server meanwhile; that is no fault of the
     /// message, which goes over another one then.
-    private func sendOverIdle(_ batch: Batch, _ hop: NextHop, _ cancellation: Cancellation) async -> Batch {
+    private func sendOverIdle(_ batch: Batch, _ hop: NextHop, minimum: TLSMinimum, _ cancellation: Cancellation) async -> Batch {
         var batch = batch
-        while !batch.isEmpty, !cancellation.isCancelled, let connection = pool.take(hop) {
+        let key = configuration.withLockedValue { ConnectionPool.Key(hop: hop, demand: $0.demand(of: hop, minimum)) }
+        while !batch.isEmpty, !cancellation.isCancelled, let connection = pool.take(key) {
             batch = await send(batch, over: connection, cancellation).left
         }
         return batch
     }
 
-    private func sendOverNew(_ batch: Batch, _ hop: NextHop, _ cancellation: Cancellation) async {
+    /// `minimum`: what these messages ask of any server's TLS.
+    private func sendOverNew(_ batch: Batch, _ hop: NextHop, minimum: TLSMinimum, _ cancellation: Cancellation) async {
         var batch = batch
         let configuration = configuration.withLockedValue { $0 }
         let fallbacks = hop.dialect == .smtp ? configuration.fallbacks.filter { $0 != hop } : []
         batch.prospects.hasFallback = !fallbacks.isEmpty
-        var obstacle = await sendToServers(&batch, of: hop, hop, configuration, cancellation)
+        var obstacle = await sendToServers(&batch, of: hop, hop, minimum, configuration, cancellation)
         for (index, fallback) in fallbacks.enumerated() where !batch.isDone && !cancellation.isCancelled {
             batch.prospects.hasFallback = index < fallbacks.count - 1
             batch.beginNextHop()
             // What is reported is what the last resort came to: the sender's mail waits for that.
-            if let other = await sendToServers(&batch, of: fallback, hop, configuration, cancellation) { obstacle = other }
+            if let other = await sendToServers(&batch, of: fallback, hop, minimum, configuration, cancellation) { obstacle = other }
         }
         if cancellation.isCancelled { return batch.giveUp(because: .stopped, relay: obstacle?.relay ?? "none") }
         let reply = obstacle?.reply ?? Reply(451, EnhancedCode(4, 3, 0), "server unavailable or unable to receive mail")
@@ -153,7 +162,8 @@ package final class SMTPAgent: DeliveryAgent {
 
     /// Tries the servers of `hop` in turn. Connections are kept for `destination`. Nil: nothing stood in the way.
     private func sendToServers(
-        _ batch: inout Batch, of hop: NextHop, _ destination: NextHop, _ configuration: Configuration, _ cancellation: Cancellation
+        _ batch: inout Batch, of hop: NextHop, _ destination: NextHop, _ minimum: TLSMinimum, _ configuration: Configuration,
+        _ cancellation: Cancellation
     ) async -> Obstacle? {
         var generator = SystemRandomNumberGenerator()
         let targets: [Target]
@@ -164,6 +174,7 @@ package final class SMTPAgent: DeliveryAgent {
         case .failure(let reply): return Obstacle(reply: reply, relay: "none")
         }
         batch.prospects.mostSessions = configuration.limits.sessions
+        let key = ConnectionPool.Key(hop: hop, demand: configuration.demand(of: hop, minimum))
         var index = 0
         var obstacle: Obstacle?
         while !batch.isDone, index < targets.count, !cancellation.isCancelled {
@@ -176,7 +187,7 @@ package final class SMTPAgent: DeliveryAgent {
             }
             let before = batch.count
             // What went by a fallback does not wait for more: the next batch tries the destination itself first.
-            let end = await connectAndSend(batch, to: target, hop, isKept: hop == destination, configuration, cancellation)
+            let end = await connectAndSend(batch, to: target, key, isKept: hop == destination, configuration, cancellation)
             batch = end.left
             // A refusal for ever by one server does not outweigh a passing trouble of another.
             if let reason = end.reason, obstacle == nil || !obstacle!.reply.isTransient || reason.isTransient {
@@ -190,18 +201,36 @@ package final class SMTPAgent: DeliveryAgent {
     }
 
     private func connectAndSend(
-        _ batch: Batch, to target: Target, _ hop: NextHop, isKept: Bool, _ configuration: Configuration, _ cancellation: Cancellation
+        _ batch: Batch, to target: Target, _ key: ConnectionPool.Key, isKept: Bool, _ configuration: Configuration, _ cancellation: Cancellation
+    ) async -> RunEnd {
+        let plan: TLSPlan?
+        switch await self.plan(for: target, key, configuration) {
+        case .success(let found): plan = found
+        case .failure(let reply): return RunEnd(left: batch, reason: reply)
+        }
+        let end = await connectAndSend(batch, to: target, key, plan, isKept: isKept, configuration, cancellation)
+        // What the handshake left of the connection is of no use (RFC 3207 §4.1), so the mail goes over another one, in clear.
+        guard end.tlsFailure != nil, plan?.mayGoClear == true, !cancellation.isCancelled else { return end }
+        return await connectAndSend(end.left, to: target, key, nil, isKept: isKept, configuration, cancellation)
+    }
+
+    private func connectAndSend(
+        _ batch: Batch, to target: Target, _ key: ConnectionPool.Key, _ plan: TLSPlan?, isKept: Bool, _ configuration: Configuration,
+        _ cancellation: Cancellation
     ) async -> RunEnd {
         do {
-            let connection = try await connect(to: target, hop, isKept: isKept, configuration, cancellation)
+            let connection = try await connect(to: target, key, plan, isKept: isKept, configuration, cancellation)
             return await send(batch, over: connection, cancellation)
+        } catch let failure as TLSFailure {
+            // Before the first octet: OpenSSL had no memory for it.
+            return RunEnd(left: batch, reason: Reply(451, EnhancedCode(4, 7, 5), "cannot start TLS with host \(target.peer): \(failure.reason)"))
         } catch {
             return RunEnd(left: batch, reason: SMTPAgent.connectFailure(target, error))
         }
     }
 
     private func connect(
-        to target: Target, _ hop: NextHop, isKept: Bool, _ configuration: Configuration, _ cancellation: Cancellation
+        to target: Target, _ key: ConnectionPool.Key, _ plan: TLSPlan?, isKept: Bool, _ configuration: Configuration, _ cancellation: Cancellation
     ) async throws -> PooledConnection {
         let address =
             if let ip = target.address {
@@ -216,7 +245,12 @@ package final class SMTPAgent: DeliveryAgent {
                 // A cancelled delivery does not wait for a server that does not answer.
                 cancellation.onCancel { channel.close(promise: nil) }
                 return channel.eventLoop.makeCompletedFuture {
-                    let connection = SMTPConnection(target, hop: hop, isKept: isKept, configuration: configuration, pool: pool, threads: threads)
+                    let connection = SMTPConnection(target, key, plan, isKept: isKept, configuration: configuration, pool: pool, threads: threads)
+                    if let plan, plan.isImplicit {
+                        let handler = try plan.makeHandler()
+                        connection.tls = handler
+                        try channel.pipeline.syncOperations.addHandler(handler)
+                    }
                     try channel.pipeline.syncOperations.addHandler(connection)
                     return PooledConnection(
                         eventLoop: channel.eventLoop, connection: NIOLoopBound(connection, eventLoop: channel.eventLoop),

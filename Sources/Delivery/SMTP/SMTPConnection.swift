@@ -8,6 +8,7 @@ internal import MailSyntax
 internal import NIOCore
 internal import NIOPosix
 internal import SMTP
+internal import TLS
 
 /// How a batch left a connection.
 struct RunEnd: Sendable {
@@ -17,6 +18,8 @@ struct RunEnd: Sendable {
     var reason: Reply?
     /// The server did not answer in time: nothing else should be tried there now.
     var timedOut = false
+    /// The handshake came to nothing, and not a word was said of mail.
+    var tlsFailure: TLSFailure?
 }
 
 final class SMTPConnection: ChannelInboundHandler {
@@ -42,18 +45,26 @@ final class SMTPConnection: ChannelInboundHandler {
         var putOff: [(index: Int, refusal: Shipment.Refusal)] = []
     }
 
-    private let target: Target
-    private let hop: NextHop
+    let target: Target
+    private let key: ConnectionPool.Key
+    /// Nil: no TLS.
+    let plan: TLSPlan?
+    let notice: @Sendable (TLSNotice) -> Void
     /// Goes into the pool when its work is done.
     private let isKept: Bool
     private let limits: SMTPAgent.Limits
     private let pool: ConnectionPool
     private let threads: NIOThreadPool
-    private var session: ClientSession
+    var session: ClientSession
+    /// Since the handshake began.
+    var tls: TLSHandler?
+    /// Since it is done.
+    var facts: TLSFacts?
+    var tlsFailure: TLSFailure?
     /// Nil: no login there.
     private let account: SMTPAgent.Login?
     private var login: RelayLogin?
-    private var context: ChannelHandlerContext?
+    var context: ChannelHandlerContext?
     private var run: Run?
     private var current: Current?
     private var sent = 0
@@ -65,17 +76,21 @@ final class SMTPConnection: ChannelInboundHandler {
     private var timer: (fires: NIODeadline, task: Scheduled<Void>)?
 
     init(
-        _ target: Target, hop: NextHop, isKept: Bool, configuration: SMTPAgent.Configuration, pool: ConnectionPool, threads: NIOThreadPool
+        _ target: Target, _ key: ConnectionPool.Key, _ plan: TLSPlan?, isKept: Bool, configuration: SMTPAgent.Configuration, pool: ConnectionPool,
+        threads: NIOThreadPool
     ) {
         self.target = target
-        self.hop = hop
+        self.key = key
+        self.plan = plan
+        notice = configuration.notice
         self.isKept = isKept
         limits = configuration.limits
         self.pool = pool
         self.threads = threads
-        session = ClientSession(heloName: configuration.hostname, peer: target.peer, dialect: hop.dialect)
-        account = configuration.logins[hop]
+        session = ClientSession(heloName: configuration.hostname, peer: target.peer, dialect: key.hop.dialect)
+        account = configuration.logins[key.hop]
         session.logsIn = account != nil
+        if let plan, !plan.isImplicit { session.encryption = plan.mayGoClear ? .offered : .required }
     }
 
     // MARK: Orders
@@ -83,7 +98,7 @@ final class SMTPConnection: ChannelInboundHandler {
     /// Sends a batch. The promise is kept when all of it was reported or the connection takes no more.
     func send(_ batch: Batch, _ promise: EventLoopPromise<RunEnd>) {
         precondition(run == nil, "a connection was given two batches")
-        if let end { return promise.succeed(RunEnd(left: batch, reason: end)) }
+        if let end { return promise.succeed(RunEnd(left: batch, reason: end, tlsFailure: tlsFailure)) }
         run = Run(batch: batch, promise: promise)
         if session.phase == .idle { perform(takeNext()) }
     }
@@ -133,14 +148,26 @@ final class SMTPConnection: ChannelInboundHandler {
         context.fireChannelInactive()
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case TLSEvent.established(let facts): becameEncrypted(facts)
+        // close_notify: the server says no more, and hears no more either.
+        case ChannelEvent.inputClosed: context.close(promise: nil)
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let failure = error as? TLSFailure { return tlsEnded(failure) }
+        // A reset in the handshake is one more way to end it.
+        if tls != nil, facts == nil { return tlsEnded(TLSFailure(.closed, "the peer closed the connection during the handshake")) }
         // Reset by the peer, most often: what it means is said when the channel becomes inactive.
         context.close(promise: nil)
     }
 
     // MARK: Actions
 
-    private func perform(_ first: [ClientSession.Action]) {
+    func perform(_ first: [ClientSession.Action]) {
         var actions = first
         while !actions.isEmpty {
             var isReady = false
@@ -154,6 +181,8 @@ final class SMTPConnection: ChannelInboundHandler {
                 case .sendContent: hasWritten = sendContent(inChunks: false) || hasWritten
                 case .sendChunks: hasWritten = sendContent(inChunks: true) || hasWritten
                 case .result(let index, let outcome, let answers): report(index, outcome, answers)
+                case .startTLS: following += startTLS()
+                case .staysInClear(let reply): notice(.refused(relay: target.relay, reply))
                 case .chooseLogin(let offered): following += beginLogin(offered)
                 case .respond(let challenge): answer(challenge)
                 case .loggedIn: following += finishLogin()
@@ -181,7 +210,7 @@ final class SMTPConnection: ChannelInboundHandler {
     private func beginLogin(_ offered: [String]) -> [ClientSession.Action] {
         guard let account else { return session.giveUpLogin(because: "there is no account") }
         do throws(RelayLogin.Obstacle) {
-            let login = try RelayLogin(account, offered: offered, isEncrypted: false, bindings: [])
+            let login = try RelayLogin(account, offered: offered, isEncrypted: facts != nil, bindings: bindings)
             self.login = login
             return session.beginLogin(login.mechanism, initial: login.initial)
         } catch {
@@ -216,11 +245,11 @@ final class SMTPConnection: ChannelInboundHandler {
         // RFC 3463 §3.5, X.4: the way there, and not the message; in words of ours.
         if case .deferred(let reply) = outcome, answers == nil { blamesPlace = reply.enhanced?.subject == 4 }
         if case .deferred(let reply) = outcome, !isCancelled, !session.mayHaveTakenMessage, run.batch.mayPassOn(shipment) {
-            let refusal = Shipment.Refusal(reply: reply, relay: target.relay, answers: answers, blamesPlace: blamesPlace)
+            let refusal = Shipment.Refusal(reply: reply, relay: target.relay, answers: answers, blamesPlace: blamesPlace, tls: facts?.fields)
             current?.putOff.append((index, refusal))
             return
         }
-        run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay, answers: answers, blamesPlace: blamesPlace)
+        run.batch.report(.init(outcome), for: shipment.recipients[index], of: shipment, relay: target.relay, answers: answers, blamesPlace: blamesPlace, tls: facts?.fields)
     }
 
     private func endCurrent() {
@@ -238,7 +267,7 @@ final class SMTPConnection: ChannelInboundHandler {
         end = reply ?? Reply(451, EnhancedCode(4, 4, 2), "the session with \(target.peer) is over")
         if current?.hasBegun == false { putBackCurrent() }
         endCurrent()
-        _ = pool.remove(ObjectIdentifier(self), for: hop)
+        _ = pool.remove(ObjectIdentifier(self), for: key)
         finishRun(because: end)
         context?.close(promise: nil)
     }
@@ -309,7 +338,7 @@ final class SMTPConnection: ChannelInboundHandler {
     private func rest() -> [ClientSession.Action] {
         let handle = PooledConnection(
             eventLoop: context!.eventLoop, connection: NIOLoopBound(self, eventLoop: context!.eventLoop), id: ObjectIdentifier(self))
-        let stays = isKept && sent < limits.messagesPerConnection && pool.put(handle, for: hop)
+        let stays = isKept && sent < limits.messagesPerConnection && pool.put(handle, for: key)
         finishRun(because: nil)
         return stays ? [] : session.quit()
     }
@@ -317,7 +346,7 @@ final class SMTPConnection: ChannelInboundHandler {
     private func finishRun(because reply: Reply?) {
         guard let finished = run else { return }
         run = nil
-        finished.promise.succeed(RunEnd(left: finished.batch, reason: reply, timedOut: timedOut))
+        finished.promise.succeed(RunEnd(left: finished.batch, reason: reply, timedOut: timedOut, tlsFailure: tlsFailure))
     }
 
     // MARK: Content
@@ -452,6 +481,6 @@ final class SMTPConnection: ChannelInboundHandler {
             return perform(session.timedOut())
         }
         // Whoever took the connection from the pool in this moment is about to send a batch.
-        if pool.remove(ObjectIdentifier(self), for: hop) { leave() }
+        if pool.remove(ObjectIdentifier(self), for: key) { leave() }
     }
 }

@@ -433,6 +433,7 @@ package final class DeliveryScheduler: Sendable {
             fields.to = address.description
             if report.recipient.original != address { fields.originalTo = report.recipient.original.description }
             fields.relay = report.relay
+            fields.tls = report.tls
             fields.dsn = (reply.enhanced ?? .generic(for: reply)).description
             fields.reply = reply.summary
             fields.command = report.answers

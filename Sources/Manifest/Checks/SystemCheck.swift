@@ -12,6 +12,7 @@ enum SystemCheck {
         checkQueue(system.queue, &findings)
         checkListen(system.listen, &findings)
         checkTLS(system, &findings)
+        checkOutgoingTLS(system, &findings)
         checkLogins(system, &findings)
         guard findings.knowsAllNames else { return }
         checkPostmaster(system, book, &findings)
@@ -65,6 +66,26 @@ enum SystemCheck {
         guard system.tls.level.value == .none, system.listen.submission.value.isEmpty, system.listen.submissions.value.isEmpty else { return }
         if let span = system.tls.certificate?.span ?? (system.tls.isSelfSigned.value ? system.tls.isSelfSigned.span : nil) ?? system.tls.certificates.first?.domain.span {
             findings.warning(.noEffect, "a certificate has no effect without encryption", at: span, hint: "add: level: may")
+        }
+    }
+
+    private static func checkOutgoingTLS(_ system: MailSystem, _ findings: inout Findings) {
+        let outgoing = system.tls.outgoing
+        let relay = system.relayhost?.value
+        // RFC 7672 §2.1: only what DNSSEC vouches for counts.
+        let levels = [outgoing.level] + outgoing.destinations.map(\.level) + [relay?.tls].compactMap { $0 }
+        if system.dns.validation.value == .none, let dane = levels.first(where: { $0.value == .dane }) {
+            findings.error(
+                .conflictingValues, "dane needs DNSSEC, and dns.dnssec is none", at: dane.span ?? system.dns.validation.span,
+                hint: "leave dnssec out, or choose another level")
+        }
+        if let relay, let level = relay.tls, level.value == .verify, case .address(let address) = relay.hop.host {
+            let entry = outgoing.destinations.first { $0.pattern.value == .hop(relay.hop) }
+            if entry?.names.isEmpty != false {
+                findings.error(
+                    .missingKey, "a certificate is for names, and \(address) is an address", at: level.span,
+                    hint: "say which: tls: {outgoing: {destinations: {\"\(relay.hop)\": {level: verify, names: [mx.example.net]}}}}")
+            }
         }
     }
 

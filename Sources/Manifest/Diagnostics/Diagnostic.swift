@@ -41,9 +41,6 @@ extension Diagnostic {
         return result
     }
 
-    /// True for an error, and for a warning that `serve` takes for one.
-    package var forbidsServing: Bool { severity == .error || code == .notServedYet }
-
     /// The closed list of what can be wrong. Raw values are stable: scripts and editors rely on them.
     package enum Code: String, CaseIterable, Sendable {
         case unreadableFile = "unreadable-file"
@@ -63,7 +60,6 @@ extension Diagnostic {
         case missingKey = "missing-key"
         case misplacedKey = "misplaced-key"
         case notSupportedYet = "not-supported-yet"
-        case notServedYet = "not-served-yet"
         case invalidValue = "invalid-value"
         case outOfRange = "out-of-range"
         case conflictingValues = "conflicting-values"
@@ -107,7 +103,6 @@ extension Diagnostic {
             case .missingKey: "A key that has to be there is not."
             case .misplacedKey: "The key exists but does not go with what stands beside it."
             case .notSupportedYet: "The key or value is planned; this version would not do what it says, so it refuses it."
-            case .notServedYet: "`render` writes it; `serve` does not do it yet and refuses the manifest."
             case .invalidValue: "The value does not have the form that the key needs."
             case .outOfRange: "The value is too small or too large."
             case .conflictingValues: "Two values contradict each other."

@@ -46,11 +46,6 @@ struct Findings {
         add(Diagnostic(code, .warning, message, file: file, at: span?.start, endColumn: span?.endColumn, hint: hint))
     }
 
-    /// What `render` writes and `serve` does not do yet.
-    mutating func notServed(_ what: String, at span: Span?, _ advice: String) {
-        warning(.notServedYet, "\(what) is rendered, but this version does not serve it yet", at: span, hint: advice)
-    }
-
     mutating func add(_ diagnostic: Diagnostic) {
         hasErrors = hasErrors || diagnostic.severity == .error
         guard diagnostics.count < Findings.most else {

@@ -111,7 +111,6 @@ private struct Writer {
         let fallback = declaration.isRequired ? "required" : declaration.fallback.map { $0 == "{}" ? "" : code($0) } ?? declaration.fallbackNote ?? ""
         let note = switch declaration.status {
         case .supported: ""
-        case .notServed: "**Rendered, not served yet.** "
         case .planned: "**Not supported yet.** "
         }
         let cells = [

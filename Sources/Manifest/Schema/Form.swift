@@ -32,8 +32,6 @@ indirect enum Form: Sendable {
 struct Declaration: Sendable {
     enum Status: Sendable {
         case supported
-        /// Checked and rendered, but `serve` does not do it yet and refuses the manifest; the sentence says what to do until then.
-        case notServed(advice: String)
         /// Refused; the sentence says what to do.
         case planned(advice: String)
     }

@@ -10,11 +10,11 @@ struct Key<Value: Sendable>: Declared {
 
     init(
         _ name: String, _ syntax: Syntax<Value>, default text: String? = nil, defaultNote: String? = nil, isRequired: Bool = false,
-        example: String? = nil, postfix: String? = nil, notServed advice: String? = nil, _ meaning: String
+        example: String? = nil, postfix: String? = nil, _ meaning: String
     ) {
         declaration = Declaration(
             name: name, form: syntax.form, fallback: text, fallbackNote: defaultNote, isRequired: isRequired, example: example, postfix: postfix,
-            meaning: meaning, status: advice.map { .notServed(advice: $0) } ?? .supported)
+            meaning: meaning, status: .supported)
         self.syntax = syntax
         fallback = text.map { text in
             guard let value = syntax.read(text: text) else { preconditionFailure("the default of \(name) is not valid: \(text)") }
@@ -55,7 +55,6 @@ struct Section {
                 found.append((declaration.name, entry.key, entry.value))
                 switch declaration.status {
                 case .supported: break
-                case .notServed(let advice): findings.notServed(quoted(declaration.name), at: entry.key.span, advice)
                 case .planned(let advice):
                     findings.error(.notSupportedYet, "\(quoted(declaration.name)) is not supported yet", at: entry.key.span, hint: advice)
                 }

@@ -130,12 +130,15 @@ enum RelayhostKeys {
         "password", Secret.syntax, example: "{file: /run/secrets/relay}", postfix: "smtp_sasl_password_maps",
         "The password to log in with, itself and not a hash of it.")
     static let tls = Key(
-        "tls", .choice(MailSystem.TLSLevel.self, notServed: TLSKeys.notServed), defaultNote: "`tls.level`", example: "none",
-        postfix: "smtp_tls_policy_maps", "Whether the connection to the relay is encrypted.")
+        "tls", .choice(MailSystem.OutgoingLevel.self), defaultNote: "as `tls.outgoing` says; with a login at least `encrypt`", example: "verify",
+        postfix: "smtp_tls_policy_maps", "Whether the connection to the relay is encrypted, and what its certificate must be: the levels of `tls.outgoing`.")
+    static let implicitTLS = Key(
+        "implicit_tls", .truth, defaultNote: "true with port 465, else false", example: "true", postfix: "smtp_tls_wrappermode",
+        "The relay speaks TLS from the first octet (RFC 8314) instead of after STARTTLS.")
 
     static let syntax = Syntax<MailSystem.Relayhost>.either(
         Syntax<NextHop>.nextHop.then { hop, _, _ in MailSystem.Relayhost(hop: hop) },
-        orMapping: Syntax<MailSystem.Relayhost?>.section([host, username, password, tls]) { section, findings in
+        orMapping: Syntax<MailSystem.Relayhost?>.section([host, username, password, tls, implicitTLS]) { section, findings in
             let hop = section.optional(host, &findings)?.value
             let username = section.optional(username, &findings)
             let password = section.optional(password, &findings)
@@ -145,7 +148,15 @@ enum RelayhostKeys {
             case (nil, let span?): findings.error(.missingKey, "a login needs a username", at: span, hint: "add: username: NAME")
             default: break
             }
-            return hop.map { MailSystem.Relayhost(hop: $0, username: username, password: password, tls: level) }
+            let isImplicit = section.optional(implicitTLS, &findings)
+            if isImplicit?.value == true, level?.value == MailSystem.OutgoingLevel.none {
+                findings.error(
+                    .conflictingValues, "TLS from the first octet, and none at all", at: isImplicit?.span, hint: "leave out implicit_tls, or tls: none")
+            }
+            if let hop, hop.dialect == .lmtp, let span = section.position(of: tls) ?? section.position(of: implicitTLS) {
+                findings.warning(.noEffect, "mail goes to an LMTP server without TLS", at: span)
+            }
+            return hop.map { MailSystem.Relayhost(hop: $0, username: username, password: password, tls: level, implicitTLS: isImplicit) }
         }.then { relayhost, _, _ in relayhost })
 }
 

@@ -3,16 +3,12 @@
 internal import MailSyntax
 
 enum TLSKeys {
-    /// Of connections to others, which are not encrypted yet.
-    private static let advice = "until it does, write none or leave the key out"
-    static let notServed: [MailSystem.TLSLevel: String] = [.may: advice, .encrypt: advice]
-
     /// Where a path could stand: the certificate that nobody vouches for is meant, not forgotten.
     static let selfSigned = "self-signed"
 
     static let level = Key(
         "level", .choice(MailSystem.TLSLevel.self), default: "none", example: "may",
-        postfix: "smtpd_tls_security_level, smtp_tls_security_level", "Whether connections that come in are encrypted: never, where the client can, or always. What goes out is in clear in this version.")
+        postfix: "smtpd_tls_security_level", "Whether connections that come in are encrypted: never, where the client can, or always.")
     static let certificate = Key(
         "certificate", .oneOrMany(of: .path), example: "/etc/valija/tls/fullchain.pem", postfix: "smtpd_tls_chain_files",
         "The server's certificate with its chain, in PEM; goes with `key`. Or a list: one with an ECDSA key and one with an RSA key. Or `self-signed`, without `key`: the server makes one, which others cannot verify.")
@@ -26,6 +22,8 @@ enum TLSKeys {
         "relay_clientcerts", .list(of: .fingerprint), default: "[]",
         example: "[\"c4:11:c0:4d:7e:0b:8c:1f:66:c8:4a:84:4d:83:6e:92:4e:77:d5:c9:8a:fb:6f:28:1c:ab:6a:09:f9:a4:4d:1b\"]",
         postfix: "relay_clientcerts", "SHA-256 fingerprints of certificates whose clients may send to anywhere, as `networks` may.")
+    static let outgoing = Key(
+        "outgoing", OutgoingTLSKeys.syntax, default: "{}", example: "{level: dane, destinations: {bank.example: verify}}", "Encryption of mail that goes out.")
 
     private static let unreadable = MailSystem.Certificate(chain: Located(""), key: Located(""))
     private static let pair = Syntax<MailSystem.Certificate?>.section([certificate, key]) { section, findings in
@@ -38,7 +36,7 @@ enum TLSKeys {
         .table(of: .domain, key: \.key, orElse: unreadable, pair)
         .then { table, _, _ in table.map { (domain: $0.name, certificate: $0.entry) } }
 
-    static let syntax = Syntax<MailSystem.TLS>.section([level, certificate, key, certificates, relayClients]) { section, findings in
+    static let syntax = Syntax<MailSystem.TLS>.section([level, certificate, key, certificates, relayClients, outgoing]) { section, findings in
         let level = section.value(level, &findings)
         let isSelfSigned = isSelfSigned(section)
         let own = isSelfSigned.value ? nil : certificate(of: section, &findings)
@@ -49,10 +47,9 @@ enum TLSKeys {
                 .noCertificate, "the server makes a certificate of its own, which others cannot verify", at: level.span,
                 hint: "add certificate and key; or certificate: self-signed, if that is meant")
         }
-        if level.value == .encrypt {
-            findings.warning(.noEffect, "only what comes in is encrypted: this version sends mail in clear", at: level.span, hint: "see docs/tls.md")
-        }
-        return MailSystem.TLS(level: level, certificate: own, isSelfSigned: isSelfSigned, certificates: others, relayClients: clients)
+        return MailSystem.TLS(
+            level: level, certificate: own, isSelfSigned: isSelfSigned, certificates: others, relayClients: clients,
+            outgoing: section.value(outgoing, &findings).value)
     }
 
     /// In place of a path, and only where no key stands beside it: a file of that name is `./self-signed`.

@@ -113,8 +113,8 @@ extension Syntax where Value == String {
 }
 
 extension Syntax where Value: CaseIterable & RawRepresentable & Hashable, Value.RawValue == String, Value.AllCases: Sendable {
-    /// One of a closed list of words. `planned`: words to come, `notServed`: values that `serve` does not do yet; both with advice.
-    static func choice(_ type: Value.Type, planned: [String: String] = [:], notServed: [Value: String] = [:]) -> Syntax {
+    /// One of a closed list of words. `planned`: words to come, with advice.
+    static func choice(_ type: Value.Type, planned: [String: String] = [:]) -> Syntax {
         let names = type.allCases.map(\.rawValue)
         let list = names.count == 1 ? names[0] : names.dropLast().joined(separator: ", ") + " or " + names.last!
         let word = Word(
@@ -128,10 +128,7 @@ extension Syntax where Value: CaseIterable & RawRepresentable & Hashable, Value.
                     .wrongType, "expected \(word.noun), found \(node.kindName)", at: node.span, hint: node.isTemplateMark ? Node.templateHint : word.forms)
                 return nil
             }
-            if let value = Value(rawValue: text) {
-                if let advice = notServed[value] { findings.notServed(text, at: node.span, advice) }
-                return value
-            }
+            if let value = Value(rawValue: text) { return value }
             if let advice = planned[text] {
                 findings.error(.notSupportedYet, "\(quoted(text)) is not supported yet", at: node.span, hint: advice)
             } else {

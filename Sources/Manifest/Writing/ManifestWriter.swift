@@ -151,10 +151,11 @@ package enum ManifestWriter {
     }
 
     private static func relayhost(_ relayhost: MailSystem.Relayhost) -> YAMLItem {
-        guard relayhost.username != nil || relayhost.password != nil || relayhost.tls != nil else { return .text(hop(relayhost.hop)) }
+        guard relayhost.username != nil || relayhost.password != nil || relayhost.tls != nil || relayhost.implicitTLS != nil else { return .text(hop(relayhost.hop)) }
         return .mapping([
             ("host", .text(hop(relayhost.hop))), ("username", relayhost.username.map { .text($0.value) }),
             ("password", relayhost.password.map { secret($0.value) }), ("tls", relayhost.tls.map { .text($0.value.rawValue) }),
+            ("implicit_tls", relayhost.implicitTLS.map { .plain("\($0.value)") }),
         ])
     }
 
@@ -168,7 +169,21 @@ package enum ManifestWriter {
             ("key", tls.certificate.map { paths($0.value) { $0.key } }),
             ("certificates", certificates.isEmpty ? nil : .mapping(certificates)),
             ("relay_clientcerts", tls.relayClients.value.isEmpty ? nil : .list(tls.relayClients.value.map { .quoted($0.value) })),
+            ("outgoing", outgoing(tls.outgoing, fallback.outgoing)),
         ])
+    }
+
+    private static func outgoing(_ outgoing: MailSystem.OutgoingTLS, _ fallback: MailSystem.OutgoingTLS) -> YAMLItem? {
+        let destinations = outgoing.destinations.map { destination in
+            let level = YAMLItem.text(destination.level.value.rawValue)
+            let names = destination.names.isEmpty ? level : YAMLItem.mapping([("level", level), ("names", .list(destination.names.map { .text($0.value) }))])
+            return (destination.pattern.value.description, Optional(names))
+        }
+        let entries: [(key: String, value: YAMLItem?)] = [
+            ("level", unless(outgoing.level.value, fallback.level.value) { .text($0.rawValue) }), ("trust_store", outgoing.trustStore.map { .text($0.value) }),
+            ("destinations", destinations.isEmpty ? nil : .mapping(destinations)),
+        ]
+        return entries.allSatisfy { $0.value == nil } ? nil : .mapping(entries)
     }
 
     private static func paths(_ certificate: MailSystem.Certificate, _ path: (MailSystem.Certificate) -> Located<String>) -> YAMLItem {

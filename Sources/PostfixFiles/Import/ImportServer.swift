@@ -171,10 +171,8 @@ extension Importer {
                 note(entry.place, entry.key, .unsupported, "encryption for one destination, \(entry.value): a manifest has one level, and one for the relayhost")
                 continue
             }
-            if level.isExact {
-                relayhost.tls = located(level.level, entry.place)
-            } else {
-                relayhost.tls = located(level.level, entry.place)
+            relayhost.tls = located(MailSystem.OutgoingLevel(rawValue: level.level.rawValue)!, entry.place)
+            if !level.isExact {
                 note(entry.place, entry.key, .changed, "relayhost.tls: \(level.level.rawValue); \(word) also judges the certificate, which a manifest does not ask for")
             }
         }

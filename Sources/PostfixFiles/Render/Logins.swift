@@ -184,7 +184,7 @@ extension RenderPlan {
             ["smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": reference(.relayPassword), options: "noanonymous"])
     }
 
-    private var relayLevel: MailSystem.TLSLevel { system.relayhost?.value.tls?.value ?? system.tls.level.value }
+    private var relayLevel: MailSystem.OutgoingLevel { system.relayhost?.value.tls?.value ?? MailSystem.OutgoingLevel(rawValue: system.tls.level.value.rawValue)! }
 
     mutating func relayPassword(_ read: SecretReader) -> Table? {
         guard let relayhost = system.relayhost?.value, let username = relayhost.username, let password = relayhost.password else { return nil }

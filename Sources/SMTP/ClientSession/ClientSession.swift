@@ -5,7 +5,8 @@
 //
 // It opens no connection, keeps no time, and reads no content: whoever holds the socket performs the actions in their
 // order and tells what happened. For each recipient of a message that was begun there is exactly one `result`, or, when
-// the message was not even begun in the server's eyes, one `unstarted` for all. AUTH (RFC 4954) is in `ClientLogin.swift`.
+// the message was not even begun in the server's eyes, one `unstarted` for all. AUTH (RFC 4954) is in `ClientLogin.swift`, STARTTLS
+// (RFC 3207) in `ClientEncryption.swift`.
 
 package import MailSyntax
 package import NIOCore
@@ -30,6 +31,10 @@ package struct ClientSession: Sendable {
         /// `recipient` is the index in the envelope's recipients. `answers`: the command that the server answered with the reply
         /// of the outcome, as Postfix names it (`RCPT TO`, `end of DATA`); nil: the words are ours.
         case result(recipient: Int, Outcome, answers: String?)
+        /// The server waits for the handshake: `tlsEstablished` or `tlsFailed` answers, and nothing is handed on before.
+        case startTLS
+        /// The server offered STARTTLS and refused it with this reply; the session goes on without.
+        case staysInClear(Reply)
         /// `logsIn`: the server offers these mechanisms of AUTH. `beginLogin` or `giveUpLogin` answers.
         case chooseLogin([String])
         /// The server's challenge: `respond` or `giveUpLogin`.
@@ -45,11 +50,14 @@ package struct ClientSession: Sendable {
         case close(Reply?)
     }
 
-    /// Which state may follow: greeting → hello; hello → hello (HELO), login, idle; login → idle; idle → message, quitting; message → idle;
+    /// Which state may follow: greeting → hello; hello → hello (HELO), startTLS, login, idle; startTLS → handshake, login, idle;
+    /// handshake → hello; login → idle; idle → message, quitting; message → idle;
     /// and closed after each.
     enum State: Equatable, Sendable {
         case greeting
         case hello(extended: Bool)
+        case startTLS
+        case handshake
         case login
         case idle
         case message
@@ -67,6 +75,8 @@ package struct ClientSession: Sendable {
     var transaction: ClientTransaction?
     /// The server may still hold the recipients of a transaction that came to nothing: RSET must precede the next.
     var needsReset = false
+    package var encryption = Encryption.none
+    package internal(set) var isEncrypted = false
     /// No mail before a login.
     package var logsIn = false
     /// AUTH was sent.
@@ -89,6 +99,8 @@ package struct ClientSession: Sendable {
         switch state {
         case .greeting: .greeting
         case .hello: .hello
+        case .startTLS: .startTLS
+        case .handshake: .handshake
         case .login: .login
         case .idle: .idle
         case .message: transaction!.phase
@@ -107,7 +119,7 @@ package struct ClientSession: Sendable {
             unread.writeImmutableBuffer(bytes)
         }
         var actions: [Action] = []
-        while state != .closed {
+        while state != .closed, state != .handshake {
             do {
                 guard let reply = try parser.next(in: &unread) else { break }
                 handle(reply, &actions)
@@ -115,8 +127,13 @@ package struct ClientSession: Sendable {
                 end(protocolError(error.explanation), &actions)
             }
         }
-        if unread.readableBytes == 0 { unread = ByteBuffer() }
+        if unread.readableBytes == 0 || state == .handshake { unread = ByteBuffer() }
         return actions
+    }
+
+    mutating func discardInput() {
+        unread = ByteBuffer()
+        parser = ReplyParser()
     }
 
     /// The connection is gone.
@@ -165,11 +182,13 @@ package struct ClientSession: Sendable {
         switch state {
         case .greeting: handleGreeting(reply, &actions)
         case .hello(let extended): handleHello(reply, extended: extended, &actions)
+        case .startTLS: handleStartTLS(reply, &actions)
         case .login: handleInLogin(reply, &actions)
         case .message: handleInTransaction(reply, &actions)
         case .quitting: close(nil, &actions)
         case .idle: end(protocolError("a reply to no command: \(reply.summary)"), &actions)
-        case .closed: break
+        // Nothing is read in the handshake.
+        case .handshake, .closed: break
         }
     }
 
@@ -184,15 +203,16 @@ package struct ClientSession: Sendable {
             return end(refusal(reply), &actions)
         }
         state = .hello(extended: true)
-        // RFC 2033 §4.1.
-        actions.append(.send(ByteBuffer(string: "\(dialect == .lmtp ? "LHLO" : "EHLO") \(heloName)\r\n")))
+        actions.append(.send(hello))
     }
+
+    /// RFC 2033 §4.1.
+    var hello: ByteBuffer { ByteBuffer(string: "\(dialect == .lmtp ? "LHLO" : "EHLO") \(heloName)\r\n") }
 
     private mutating func handleHello(_ reply: Reply, extended: Bool, _ actions: inout [Action]) {
         if reply.code / 100 == 2 {
             if extended { extensions = PeerExtensions(reply) }
-            state = logsIn ? .login : .idle
-            actions.append(logsIn ? .chooseLogin(extensions.loginMechanisms) : .ready)
+            if isEncryptedEnough(&actions) { proceed(&actions) }
         } else if extended, dialect == .smtp, reply.isPermanent {
             // RFC 5321 §3.2, §4.1.1.1: a server without extensions knows HELO.
             state = .hello(extended: false)
@@ -201,6 +221,12 @@ package struct ClientSession: Sendable {
             actions.append(.send(ByteBuffer(string: "QUIT\r\n")))
             end(refusal(reply), &actions)
         }
+    }
+
+    /// The server knows who we are, and what it offers is known.
+    mutating func proceed(_ actions: inout [Action]) {
+        state = logsIn ? .login : .idle
+        actions.append(logsIn ? .chooseLogin(extensions.loginMechanisms) : .ready)
     }
 
     /// A server that does not want this client at all. That is seldom the fault of a recipient and often a passing state

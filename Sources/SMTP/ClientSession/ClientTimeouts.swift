@@ -3,13 +3,15 @@
 
 /// What a client session is waiting for.
 package enum ClientPhase: Hashable, Sendable {
-    case greeting, hello, login, idle, reset, mail, recipient, data, content, endOfData, quit, closed
+    case greeting, hello, startTLS, handshake, login, idle, reset, mail, recipient, data, content, endOfData, quit, closed
 
     /// As the end of `lost connection with … while`, in Postfix's words, which administrators and their scripts know.
     package var activity: String {
         switch self {
         case .greeting: "receiving the initial server greeting"
         case .hello: "performing the EHLO handshake"
+        case .startTLS: "receiving the STARTTLS response"
+        case .handshake: "performing the TLS handshake"
         case .login: "performing the AUTH exchange"
         case .idle, .closed: "waiting for the next message"
         case .reset: "sending RSET"
@@ -27,7 +29,7 @@ package enum ClientPhase: Hashable, Sendable {
 package struct ClientTimeouts: Hashable, Sendable {
     /// §4.5.3.2.1: a server may accept the connection long before its load lets it greet.
     package var greeting: Duration = .seconds(5 * 60)
-    /// EHLO, HELO and RSET; the RFC names none, so that of MAIL.
+    /// EHLO, HELO, STARTTLS, AUTH and RSET; the RFC names none, so that of MAIL.
     package var hello: Duration = .seconds(5 * 60)
     /// §4.5.3.2.2.
     package var mail: Duration = .seconds(5 * 60)
@@ -48,14 +50,15 @@ package struct ClientTimeouts: Hashable, Sendable {
     package subscript(phase: ClientPhase) -> Duration? {
         switch phase {
         case .greeting: greeting
-        case .hello, .login, .reset: hello
+        case .hello, .startTLS, .login, .reset: hello
         case .mail: mail
         case .recipient: recipient
         case .data: data
         case .content: block
         case .endOfData: endOfData
         case .quit: quit
-        case .idle, .closed: nil
+        // Whoever shakes hands keeps the time for it.
+        case .idle, .handshake, .closed: nil
         }
     }
 }

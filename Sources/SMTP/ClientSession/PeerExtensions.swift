@@ -21,6 +21,8 @@ package struct PeerExtensions: Hashable, Sendable {
     /// RFC 1870 §4: the largest message that the server takes. Nil when it named none or 0, which means no fixed limit.
     package var largestMessage: Int?
 
+    /// RFC 3207.
+    package var startTLS = false
     /// RFC 4954: as they are named there, in upper case.
     package var loginMechanisms: [String] = []
 
@@ -38,6 +40,7 @@ package struct PeerExtensions: Hashable, Sendable {
             case "BINARYMIME": binaryMIME = true
             case "SMTPUTF8": internationalized = true
             case "DSN": deliveryStatus = true
+            case "STARTTLS": startTLS = true
             case "AUTH": loginMechanisms = words.dropFirst().map { $0.uppercased() }
             case "SIZE":
                 size = true

@@ -3,6 +3,7 @@
 import re
 import socket
 import socketserver
+import ssl
 import threading
 
 
@@ -87,14 +88,26 @@ class Sink:
     `answers(command, argument)` returns a reply such as "550 5.1.1 no", or None for the usual one; commands are
     "connect", "EHLO", "MAIL", "RCPT", "DATA", "." (the end of data), "RSET", "QUIT". `argument` is the address
     between the angles for MAIL and RCPT. A reply that starts with "421" closes the connection.
+
+    With `certificate` (chain, key) it offers STARTTLS, or with `implicit` is in TLS from the first octet. `handshake`, given the
+    socket in its place, returns the one to go on with, or None.
     """
 
     USUAL = {"MAIL": "250 2.1.0 Ok", "RCPT": "250 2.1.5 Ok", "DATA": "354 go on", ".": "250 2.0.0 Ok: taken",
              "RSET": "250 2.0.0 Ok", "NOOP": "250 2.0.0 Ok", "QUIT": "221 2.0.0 Bye", "HELO": "250 sink.example"}
 
     def __init__(self, answers=lambda command, argument: None, port=None, host="127.0.0.1",
-                 extensions=("PIPELINING", "8BITMIME", "SIZE 100000000", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")):
+                 extensions=("PIPELINING", "8BITMIME", "SIZE 100000000", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8"),
+                 certificate=None, implicit=False, handshake=None):
         self.answers, self.extensions = answers, extensions
+        self.handshake = handshake or (self._shake_hands if certificate else None)
+        self.implicit = implicit
+        self.encrypted = []  # of each handshake: (version, the name that was asked for)
+        self.plain = []  # every line that was heard outside TLS
+        if certificate:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(*certificate)
+            self.context.sni_callback = lambda connection, name, _: setattr(connection, "requested", name)
         self.connections = 0
         self.messages = []  # (sender, [accepted recipients], octets)
         self.transactions = []  # of the same messages, the commands as they came: (MAIL, [RCPT])
@@ -105,8 +118,10 @@ class Sink:
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
                 try:
-                    sink._serve(self.rfile, self.wfile)
-                except (ConnectionError, ValueError):
+                    connection = sink.handshake(self.request) if sink.implicit else self.request
+                    if connection:
+                        sink._serve(connection, self.request)
+                except (OSError, ValueError):
                     pass
 
         class TCPServer(socketserver.ThreadingTCPServer):
@@ -119,9 +134,21 @@ class Sink:
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def _serve(self, reader, writer):
+    def _shake_hands(self, connection):
+        connection = self.context.wrap_socket(connection, server_side=True)
+        with self.lock:
+            self.encrypted.append((connection.version(), getattr(connection, "requested", None)))
+        return connection
+
+    def _serve(self, connection, raw_connection):
         with self.lock:
             self.connections += 1
+        reader, writer = connection.makefile("rb"), connection.makefile("wb")
+        is_plain = connection is raw_connection
+        if self.handshake and is_plain:
+            offered = (*self.extensions, "STARTTLS")
+        else:
+            offered = self.extensions
 
         def say(reply):
             writer.write(reply.encode() + b"\r\n")
@@ -131,19 +158,29 @@ class Sink:
         if not say(self.answers("connect", "") or "220 sink.example ESMTP").startswith("2"):
             return
         sender, recipients, begun = None, [], ("", [])
-        for raw in reader:
+        while raw := reader.readline():
             line = raw.rstrip(b"\r\n").decode("utf-8", "replace")
             verb = line.split(" ")[0].upper()
             address = re.search(r"<([^>]*)>", line)
             with self.lock:
                 self.commands.append(line)
+                if is_plain:
+                    self.plain.append(line)
             reply = self.answers(verb, address.group(1) if address else line)
             if verb == "DATA" and not recipients:
                 reply = reply or "554 5.5.1 no valid recipients"
             if verb == "EHLO" and not reply:
-                for extension in ("sink.example", *self.extensions)[:-1]:
+                for extension in ("sink.example", *offered)[:-1]:
                     say(f"250-{extension}")
-                say(f"250 {('sink.example', *self.extensions)[-1]}")
+                say(f"250 {('sink.example', *offered)[-1]}")
+                continue
+            if verb == "STARTTLS" and "STARTTLS" in offered and (reply or "220").startswith("220"):
+                say(reply or "220 2.0.0 go ahead")
+                connection = self.handshake(connection)
+                if not connection:
+                    return
+                is_plain, offered = connection is raw_connection, self.extensions
+                reader, writer = connection.makefile("rb"), connection.makefile("wb")
                 continue
             reply = say(reply or self.USUAL.get(verb, "502 5.5.1 what?"))
             if verb == "MAIL" and reply[0] == "2":
