@@ -43,17 +43,16 @@ import pathlib
 import re
 import shutil
 import socket
-import ssl
 import tempfile
 import threading
 
 from . import scram
 from .addresses import free_port
-from .certificates import Authority, fingerprint
 from .facts import facts_of_letter, facts_of_transaction, split_mbox
 from .peers import Dialogue, Sink
 from .postfix import Postfix, start_dovecot
 from .server import BINARY, SCRATCH, Server, run
+from .twin_tls import Credentials, handshake
 
 Step = collections.namedtuple("Step", "kind argument text", defaults=(None,))
 MARK = re.compile(rb"d\d\dx\d\d\d")
@@ -224,51 +223,6 @@ def keywords(reply):
 def mechanisms(reply):
     """Those of logins, in any order: the client chooses."""
     return sorted(word for line in reply.splitlines()[1:] if line[4:].startswith("AUTH ") for word in line[9:].split())
-
-
-# TLS
-
-
-class Credentials:
-    """What the twins' servers and clients show each other; made once."""
-
-    made = None
-    lock = threading.Lock()
-
-    def __init__(self, directory):
-        authority = Authority(directory)
-        self.directory, self.certificate = directory, str(authority.certificate)
-        for source, target in zip(authority.issue("mx.example.org"), ("fullchain.pem", "privkey.pem")):
-            shutil.copy2(source, directory / target)
-        self.client = authority.issue("client.example")
-        directory.chmod(0o755)
-
-    @classmethod
-    def get(cls):
-        with cls.lock:
-            cls.made = cls.made or cls(SCRATCH / "tls")
-            return cls.made
-
-    @classmethod
-    def in_place(cls, text):
-        """A manifest with what it names."""
-        if "/etc/valija/tls" not in text:
-            return text
-        made = cls.get()
-        return text.replace("/etc/valija/tls", str(made.directory)).replace(":".join(["00"] * 32), fingerprint(made.client[0]))
-
-
-def handshake(peer, words):
-    """The version that both agree on, or the error. The server has to show the twins' certificate."""
-    made = Credentials.get()
-    context = ssl.create_default_context(cafile=made.certificate)
-    if "1.2" in words:
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-    if "certificate" in words:
-        context.load_cert_chain(*made.client)
-    assert not peer.buffer, f"before the handshake: {peer.buffer}"
-    peer.socket = context.wrap_socket(peer.socket, server_hostname="mx.example.org")
-    return peer.socket.version()
 
 
 # Next hops
