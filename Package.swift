@@ -49,7 +49,10 @@ let fuzzers: [Target] = [
     fuzzer("HeaderFuzzer", ["MailSyntax", "Routing"]),
     fuzzer("LoginFuzzer", ["Accounts"]),
     fuzzer("ManifestFuzzer", ["Manifest"]),
+    fuzzer("NamesFuzzer", ["Appliance", "DNS", "MailSyntax"]),
     fuzzer("PostfixImportFuzzer", ["PostfixFiles", "Manifest"]),
+    fuzzer("RewritingFuzzer", ["Routing", "MailSyntax"]),
+    fuzzer("SevenBitFuzzer", ["SMTP", nioCore]),
     fuzzer("SMTPClientFuzzer", ["SMTP", "MailSyntax", nioCore]),
     fuzzer("SMTPServerFuzzer", ["SMTP", "MailSyntax", nioCore]),
 ]

@@ -1,6 +1,7 @@
-// Any octets at all as the client's side of an SMTP session, with a shell that accepts nearly everything.
+// Any octets at all as the client's side of a session by SMTP or LMTP, with a shell that accepts nearly everything.
 //
-// The first two octets say where the rest is cut in two; the session must then do the same as with the rest in one piece.
+// The first two octets say where the rest is cut in two (and the first bit of them, that it is LMTP); the session must then do
+// the same as with the rest in one piece. The octets are read as a header of the PROXY protocol too.
 // Beyond that: nothing crashes, replies are well formed and bounded by the input, content that is committed has neither bare
 // LF nor bare CR nor NUL and ends with CRLF, actions come in an order that a shell can follow.
 
@@ -19,11 +20,12 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = UnsafeBufferPointer(start: start, count: count)
     guard bytes.count >= 2 else { return 0 }
     let input = ByteBuffer(bytes: bytes.dropFirst(2))
-    let cut = input.readableBytes == 0 ? 0 : (Int(bytes[0]) << 8 | Int(bytes[1])) % (input.readableBytes + 1)
+    let cut = input.readableBytes == 0 ? 0 : (Int(bytes[0] & 0x7F) << 8 | Int(bytes[1])) % (input.readableBytes + 1)
+    let dialect: ServerSession.Dialect = bytes[0] & 0x80 == 0 ? .smtp : .lmtp
     checkProxyHeader(input)
-    var whole = Shell()
+    var whole = Shell(dialect)
     whole.run([input])
-    var halves = Shell()
+    var halves = Shell(dialect)
     halves.run([input.getSlice(at: 0, length: cut)!, input.getSlice(at: cut, length: input.readableBytes - cut)!])
     precondition(whole.replies == halves.replies, "the replies depend on how the input was cut")
     precondition(whole.events == halves.events, "the events depend on how the input was cut")
@@ -50,9 +52,10 @@ private struct Shell {
     private var session: ServerSession
     private static let messageSizeLimit = 2000
 
-    init() {
+    init(_ dialect: ServerSession.Dialect) {
         var configuration = ServerSession.Configuration(
             hostname: Domain("mx.example")!, origin: Domain("example")!, messageSizeLimit: Shell.messageSizeLimit, recipientLimit: 3)
+        configuration.dialect = dialect
         configuration.offersEXPN = true
         configuration.offersETRN = true
         configuration.encryption = .may

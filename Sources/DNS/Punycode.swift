@@ -10,12 +10,13 @@ package enum Punycode {
     package static func ascii(_ name: Domain) -> String? {
         if name.isASCII { return name.key }
         var labels: [String] = []
-        for label in name.key.lowercased().split(separator: ".", omittingEmptySubsequences: false) {
-            guard label.utf8.contains(where: { $0 >= 0x80 }) else {
+        // By scalars: to Swift's Characters a dot with a combining mark behind it is no dot.
+        for label in name.key.lowercased().unicodeScalars.split(separator: ".", omittingEmptySubsequences: false) {
+            guard label.contains(where: { !$0.isASCII }) else {
                 labels.append(String(label))
                 continue
             }
-            guard let encoded = encode(label.unicodeScalars.map(\.value)), encoded.utf8.count + 4 <= Domain.longestLabel else { return nil }
+            guard let encoded = encode(label.map(\.value)), encoded.utf8.count + 4 <= Domain.longestLabel else { return nil }
             labels.append("xn--" + encoded)
         }
         let result = labels.joined(separator: ".")
