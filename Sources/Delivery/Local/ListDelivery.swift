@@ -90,10 +90,10 @@ package struct ListDelivery: Sendable {
     /// Nil: the path speaks of an extension that the address has not, or of one that is no part of a file's name.
     private func expanded(_ path: String, user: String, original: Address) -> String? {
         guard path.contains("$") else { return path }
-        var path = path.replacing("${user}", with: user).replacing("$user", with: user)
+        var path = path.with(user, insteadOf: "${user}").with(user, insteadOf: "$user")
         if path.contains("$") {
             guard let part = router.addressExtension(original), !part.contains("/"), !part.hasPrefix(".") else { return nil }
-            path = path.replacing("${extension}", with: part).replacing("$extension", with: part)
+            path = path.with(part, insteadOf: "${extension}").with(part, insteadOf: "$extension")
         }
         return path
     }

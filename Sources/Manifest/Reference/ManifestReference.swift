@@ -1,5 +1,7 @@
 // `valija reference`: docs/manifest.md, written from the declared keys. A test compares the file with this.
 
+internal import MailSyntax
+
 package enum ManifestReference {
     /// The page in Markdown.
     package static func markdown() -> String {
@@ -115,7 +117,7 @@ private struct Writer {
         }
         let cells = [
             code(declaration.name), type(declaration.form), fallback, code(declaration.example), note + declaration.meaning,
-            (declaration.postfix ?? "").split(separator: ", ").map { code(String($0)) }.joined(separator: ", "),
+            (declaration.postfix?.parts(between: ", ") ?? []).map { code($0) }.joined(separator: ", "),
         ]
         page += "| " + cells.map { $0.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|") }.joined(separator: " | ") + " |\n"
     }

@@ -1,11 +1,13 @@
 // Which key of the manifest says what a parameter of Postfix says, by the declarations of the keys.
 
+internal import MailSyntax
+
 extension ManifestReference {
     /// Paths of keys, `limits.message_size`; empty: no key sets the parameter.
     package static func keys(forPostfix parameter: String) -> [String] {
         var paths: [String] = []
         visit(ManifestSchema.root.form, "") { path, declaration in
-            let parameters = (declaration.postfix ?? "").split(separator: ", ")
+            let parameters = declaration.postfix?.parts(between: ", ") ?? []
             if parameters.contains(where: { $0 == parameter }), !paths.contains(path) { paths.append(path) }
         }
         return paths

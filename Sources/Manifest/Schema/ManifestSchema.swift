@@ -114,8 +114,8 @@ extension Syntax where Value == Character {
                 name: "character", noun: "one character", forms: "one character of - + = _ # ! % & ~, in quotes",
                 json: [("type", .string("string")), ("enum", .array("-+=_#!%&~".map { .string(String($0)) }))])
         ) { text throws(Flaw) in
-            guard text.count == 1, "-+=_#!%&~".contains(text) else { throw Flaw("\(quoted(text)) cannot begin an extension") }
-            return text.first!
+            guard text.count == 1, let first = text.first, "-+=_#!%&~".contains(first) else { throw Flaw("\(quoted(text)) cannot begin an extension") }
+            return first
         }
     }
 }

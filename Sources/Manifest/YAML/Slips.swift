@@ -1,6 +1,8 @@
 // What people write where a manifest is meant, by the marks that it leaves in a text: other formats' signs, templates that
 // nobody filled in, and characters that word processors, chat programs and web pages put in the place of YAML's.
 
+internal import MailSyntax
+
 enum Slips {
     /// What most likely went wrong in a key, a value or a line that has been found wrong; nil where nothing stands out.
     static func hint(for text: String) -> String? {
@@ -15,8 +17,8 @@ enum Slips {
     /// As far as it can be told of a value, where a colon or a slash may be right.
     static func hint(forValue text: String) -> String? {
         if let hint = lookalike(in: text) { return hint }
-        if text.contains("{{") || text.contains("{%") { return "a template's marks stand here: fill it in first" }
-        let isVariable = text.contains("${") || text.hasPrefix("$") && !text.dropFirst().contains("$")
+        if text.includes("{{") || text.includes("{%") { return "a template's marks stand here: fill it in first" }
+        let isVariable = text.includes("${") || text.hasPrefix("$") && !text.dropFirst().contains("$")
         return isVariable ? "a manifest knows no variables: write the value itself" : nil
     }
 

@@ -1,6 +1,7 @@
 // libyaml's complaints in words that help whoever writes a manifest.
 
 internal import CYAML
+internal import MailSyntax
 
 struct SyntaxFlaw {
     let message: String
@@ -65,7 +66,7 @@ private struct Scene {
             ("a tab where YAML wants spaces", here, "indent with spaces")
         case "found character that cannot start any token":
             ("an unquoted value cannot begin with \(quoted(String(character)))", here, "put it in quotes\(character == "@" ? atSign : "")")
-        case "did not find expected alphabetic or numeric character" where context.contains("alias"):
+        case "did not find expected alphabetic or numeric character" where context.includes("alias"):
             ("an unquoted * begins a reference to an anchor", begin, "put it in quotes: \"*\"")
         case "did not find expected alphabetic or numeric character": ("an unquoted & begins an anchor", begin, "put it in quotes")
         case "did not find expected comment or line break":
@@ -80,7 +81,7 @@ private struct Scene {
                     ?? "is the line above indented as it should be? a value that contains \": \" needs quotes"
             )
         case "could not find expected ':'": ("a key needs \": \" after it", begin, nil)
-        case "did not find expected key" where text.contains("]:") || text.contains("} "): ("more text after a closed list or mapping", here, bracketed)
+        case "did not find expected key" where text.includes("]:") || text.includes("} "): ("more text after a closed list or mapping", here, bracketed)
         case "did not find expected key" where character == "-":
             ("the indentation does not fit", here, "the items of one list begin in the same column")
         case "did not find expected key": ("the indentation does not fit", here, "the keys of one mapping begin in the same column")
@@ -88,7 +89,7 @@ private struct Scene {
         case "did not find expected ',' or ']'": ("the list that opens at line \(begin.start.line) needs \",\" or \"]\" here", here, flowHint("]"))
         case "did not find expected ',' or '}'": ("the mapping that opens at line \(begin.start.line) needs \",\" or \"}\" here", here, flowHint("}"))
         case "block sequence entries are not allowed in this context": ("a list item cannot begin here", here, "begin the list on a line of its own")
-        case "did not find expected node content" where text.contains("[:"): ("a value is missing here", here, bracketed)
+        case "did not find expected node content" where text.includes("[:"): ("a value is missing here", here, bracketed)
         case "did not find expected node content": ("a value is missing here", here, nil)
         case "did not find expected <document start>": ("more text after the end of the manifest", here, endHint)
         case "found incompatible YAML document": ("the file asks for another version of YAML", here, "remove the line that begins with %YAML")
@@ -102,7 +103,7 @@ private struct Scene {
     private func flowHint(_ closing: String) -> String? {
         guard here.start.line > begin.start.line else { return character == ":" ? "a value that contains \": \" needs quotes" : nil }
         let opening = line(begin.start.line)
-        if opening.contains(" #") { return "a # after a space begins a comment, up to the end of line \(begin.start.line): a value that contains it needs quotes" }
+        if opening.includes(" #") { return "a # after a space begins a comment, up to the end of line \(begin.start.line): a value that contains it needs quotes" }
         return "is \(closing) missing at the end of line \(here.start.line - 1)?"
     }
 

@@ -79,8 +79,8 @@ extension Importer {
             return "names of clients or senders had to exist or to be whole: they are not looked at here"
         }
         if name.hasPrefix("reject_unverified") { return "addresses were asked for at their own server: they are not here" }
-        if name.contains("sender_login_mismatch") { return nil }
-        if name.contains("tls_clientcerts") || name == "permit_tls_all_clientcerts" { return "clients with certain certificates could relay: let them log in" }
+        if name.includes("sender_login_mismatch") { return nil }
+        if name.includes("tls_clientcerts") || name == "permit_tls_all_clientcerts" { return "clients with certain certificates could relay: let them log in" }
         if name == "permit_mx_backup" { return "mail was taken for every domain whose MX records name this server: make each one a domain of kind relay" }
         if name == "permit" || name == "warn_if_reject" || name == "defer_if_permit" || name == "defer_if_reject" || name == "defer" || name == "sleep" || name == "discard" {
             return "a rule for all that the rules before did not decide: relaying is decided by networks and logins alone"

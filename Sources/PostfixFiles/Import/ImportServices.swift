@@ -272,7 +272,7 @@ extension Importer {
         case "smtpd_sasl_auth_enable", "smtpd_tls_auth_only": return (.translated, "submission asks for a login, and takes none in clear")
         case "smtpd_tls_security_level": return level(value) == nil ? nil : (.translated, "submission is encrypted, unless tls.level is none")
         case "smtpd_sender_restrictions":
-            return value.contains("sender_login_mismatch") ? (.translated, "after a login the sender must be the user's own") : nil
+            return value.includes("sender_login_mismatch") ? (.translated, "after a login the sender must be the user's own") : nil
         case "smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_client_restrictions":
             let words = ConfigurationText.list(value)
             let known = ["permit_sasl_authenticated", "permit_mynetworks", "reject", "reject_unauth_destination", "defer_unauth_destination"]
@@ -297,7 +297,7 @@ extension Importer {
     }
 
     private func names(_ setting: MainFile.Setting, _ service: String) -> Bool {
-        guard setting.name.hasSuffix("_transport") || setting.name.contains("content_filter") || setting.value.contains(service + ":") || setting.value.contains("/" + service) else { return false }
+        guard setting.name.hasSuffix("_transport") || setting.name.includes("content_filter") || setting.value.includes(service + ":") || setting.value.includes("/" + service) else { return false }
         return ConfigurationText.list(setting.value, separators: ", :/\t\n").contains(service)
     }
 

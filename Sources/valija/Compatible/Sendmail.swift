@@ -154,7 +154,7 @@ private struct SubmissionDialogue: ~Copyable {
         let (code, text) = try readReply()
         if wanted.map({ $0 == code }) ?? (200..<300).contains(code) { return true }
         complain("sendmail: \(text)")
-        status = code < 500 ? .temporaryFailure : text.contains(" 5.1.") ? .noUser : .unavailable
+        status = code < 500 ? .temporaryFailure : text.includes(" 5.1.") ? .noUser : .unavailable
         return false
     }
 
