@@ -94,6 +94,7 @@ struct Side: Sendable {
                 list(system.tls.certificates.map { entry in
                     "\(entry.domain.value): " + entry.certificate.all.map { "\($0.chain.value), \($0.key.value)" }.joined(separator: ", ")
                 })),
+            Value("tls.requiretls", "\(system.tls.requireTLS.value)"),
             Value("tls.relay_clientcerts", list(system.tls.relayClients.value.map(\.value))),
             Value("limits.message_size", size(limits.messageSize.value)), Value("limits.mailbox_size", size(limits.mailboxSize.value)),
             Value("limits.recipients_per_message", "\(limits.recipientsPerMessage.value)"),

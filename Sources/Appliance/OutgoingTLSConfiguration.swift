@@ -88,6 +88,9 @@ extension MailSystem {
         "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem", "/etc/ssl/certs",
     ]
 
+    /// Servers can prove to this one who they are, by an authority or by DNSSEC: mail may ask for that.
+    var canVerifyServers: Bool { trustStore != nil || dns.validation.value == .always }
+
     private var trustStore: TLSContexts.TrustStore? {
         let paths = tls.outgoing.trustStore.map { [$0.value] } ?? MailSystem.usualStores
         for path in paths {

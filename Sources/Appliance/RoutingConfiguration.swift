@@ -56,6 +56,7 @@ func smtpConfiguration(
     if submission != nil { session.logins = ServerSession.Logins(mechanisms: [], needsTLS: system.submission.tlsAuthOnly.value, isRequired: true) }
     session.verp = system.reports.verpDelimiters.value
     session.messageLimit = system.limits.messagesPerConnection?.value
+    session.offersRequireTLS = system.tls.requireTLS.value && system.canVerifyServers
     session.offersEXPN = system.smtpd.expn.value
     let flushable = system.flushableDomains
     session.offersETRN = !flushable.isEmpty

@@ -132,6 +132,15 @@ package struct DeliveryRequest: Sendable {
     }
 }
 
+extension DeliveryRequest {
+    /// The same with another wish, for these of its recipients.
+    package func asking(_ option: TLSOption?, for recipients: [QueuedRecipient]) -> DeliveryRequest {
+        DeliveryRequest(
+            id: id, sender: sender, body: body, isInternationalized: isInternationalized, returnContent: returnContent, envelopeID: envelopeID,
+            tlsOption: option, received: received, content: content, recipients: recipients)
+    }
+}
+
 /// What became of one recipient in one attempt.
 package struct DeliveryReport: Sendable {
     package let id: QueueID

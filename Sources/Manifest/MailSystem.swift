@@ -256,6 +256,8 @@ package struct MailSystem: Sendable {
         /// SHA-256 of certificates, as `d4:0f:…`, whose clients may relay.
         package var relayClients: Located<[Located<String>]> = Located([])
         package var outgoing = OutgoingTLS()
+        /// Mail may ask for TLS all the way (RFC 8689).
+        package var requireTLS = Located(true)
     }
 
     /// Paths of PEM files. A server may have a certificate of each kind of key (RSA, ECDSA): `others`.

@@ -27,6 +27,8 @@ struct Shipment: Sendable {
         let blamesPlace: Bool
         /// Of the connection that it came over.
         var tls: Fields.TLS?
+        /// Not now and not later: the server will not do for the message.
+        var isFinal = false
     }
 
     /// What is different about it on the way.
@@ -130,6 +132,24 @@ struct Batch: Sendable {
         passedOn.append(rest)
     }
 
+    /// The server will not do for this message, whatever it would say of it; another may, however many were asked.
+    mutating func bar(_ shipment: Shipment, because reply: Reply, relay: String) {
+        var rest = shipment
+        // What another server put off is not over.
+        if rest.refusals.isEmpty || rest.refusals.allSatisfy(\.isFinal) {
+            rest.refusals = shipment.recipients.map { _ in
+                Shipment.Refusal(reply: reply, relay: relay, answers: nil, blamesPlace: false, isFinal: true)
+            }
+        }
+        rest.visited.insert(relay)
+        passedOn.append(rest)
+    }
+
+    /// For none of those that wait.
+    mutating func bar(because reply: Reply, relay: String) {
+        while let shipment = next() { bar(shipment, because: reply, relay: relay) }
+    }
+
     /// From here on `relay` is tried: what it was not asked for yet waits, all else does not.
     mutating func turn(to relay: String) {
         let isFor = { [prospects] (shipment: Shipment) in shipment.sessions < prospects.mostSessions && !shipment.visited.contains(relay) }
@@ -151,24 +171,24 @@ struct Batch: Sendable {
             id: shipment.request.id, recipient: recipient, outcome: outcome, relay: relay, answers: answers, blamesPlace: blamesPlace, tls: tls))
     }
 
-    /// What a server said to a recipient says more than that the next one could not be asked.
+    /// What a server said to a recipient says more than that the next one could not be asked; but where that one may still do for a message
+    /// that the others will not do for, it waits for it.
     func giveUp(_ shipment: Shipment, because reply: Reply, relay: String, blamesPlace: Bool = false) {
         for (index, recipient) in shipment.recipients.enumerated() {
-            let refusal =
-                shipment.refusals.isEmpty
-                ? Shipment.Refusal(reply: reply, relay: relay, answers: nil, blamesPlace: blamesPlace) : shipment.refusals[index]
-            let isPermanent = shipment.refusals.isEmpty && reply.isPermanent
+            var refusal = Shipment.Refusal(reply: reply, relay: relay, answers: nil, blamesPlace: blamesPlace, isFinal: reply.isPermanent)
+            if !shipment.refusals.isEmpty, !(shipment.refusals[index].isFinal && reply.isTransient) { refusal = shipment.refusals[index] }
             report(
-                isPermanent ? .failed(refusal.reply) : .deferred(refusal.reply), for: recipient, of: shipment, relay: refusal.relay,
+                refusal.isFinal ? .failed(refusal.reply) : .deferred(refusal.reply), for: recipient, of: shipment, relay: refusal.relay,
                 answers: refusal.answers, blamesPlace: refusal.blamesPlace, tls: refusal.tls)
         }
     }
 
-    /// Reports all that is left. `blamesPlace`: the next hop could not be used at all.
-    mutating func giveUp(because reply: Reply, relay: String, blamesPlace: Bool = false) {
-        for shipment in passedOn { giveUp(shipment, because: reply, relay: relay, blamesPlace: blamesPlace) }
+    /// Reports all that is left. `reply`: why; nil: what the servers said says it. `blamesPlace`: the next hop could not be used at all.
+    mutating func giveUp(because reply: Reply?, relay: String, blamesPlace: Bool = false) {
+        let excuse = reply ?? Reply(554, EnhancedCode(5, 3, 0), "server unavailable or unable to receive mail")
+        for shipment in passedOn { giveUp(shipment, because: excuse, relay: relay, blamesPlace: blamesPlace) }
         passedOn = []
-        while let shipment = next() { giveUp(shipment, because: reply, relay: relay, blamesPlace: blamesPlace) }
+        while let shipment = next() { giveUp(shipment, because: excuse, relay: relay, blamesPlace: blamesPlace) }
     }
 }
 

@@ -6,10 +6,11 @@ internal import SMTP
 internal import TLS
 
 extension SMTPAgent.Configuration {
-    /// `minimum`: of the messages. A login whose password may not be seen has a minimum of its own.
-    func demand(of hop: NextHop, _ minimum: TLSMinimum) -> TLSDemand {
+    /// `option`: of the messages. A login whose password may not be seen has a minimum of its own.
+    func demand(of hop: NextHop, _ option: TLSOption?) -> TLSDemand {
         let ofLogin = logins[hop].map { $0.allowsPlaintext ? TLSMinimum.any : .encrypted } ?? .any
-        return TLSDemand(tls.rule(for: hop), minimum: max(minimum, ofLogin), isImplicit: tls.isImplicit(hop))
+        let minimum = option == .required ? TLSMinimum.authenticated : .any
+        return TLSDemand(tls.rule(for: hop, option), minimum: max(minimum, ofLogin), isImplicit: tls.isImplicit(hop))
     }
 }
 

@@ -94,16 +94,27 @@ package final class SMTPAgent: DeliveryAgent {
     package func deliver(
         _ batch: [DeliveryRequest], to place: DeliveryPlace, report: @escaping @Sendable (DeliveryReport) -> Void
     ) async {
-        var batch = await prepare(batch, report)
         guard case .nextHop(let hop) = place else {
+            var batch = Batch(batch, report: report)
             return batch.giveUp(because: Reply(451, EnhancedCode(4, 3, 5), "\(place) is no next hop"), relay: "none")
         }
         let cancellation = Cancellation()
         await withTaskCancellationHandler {
-            batch = await sendOverIdle(batch, hop, minimum: .any, cancellation)
-            if !batch.isDone { await sendOverNew(batch, hop, minimum: .any, cancellation) }
+            for group in TLSClass.classes(of: batch, to: hop) { await deliver(group, to: hop, cancellation, report) }
         } onCancel: {
             cancellation.cancel()
+        }
+    }
+
+    private func deliver(
+        _ group: TLSClass, to hop: NextHop, _ cancellation: Cancellation, _ report: @escaping @Sendable (DeliveryReport) -> Void
+    ) async {
+        let keptBack = group.option == .required ? KeptBack(group.requests) : nil
+        var batch = await prepare(group.requests) { if keptBack?.takes($0) != true { report($0) } }
+        batch = await sendOverIdle(batch, hop, group.option, cancellation)
+        if !batch.isDone { await sendOverNew(batch, hop, group.option, cancellation) }
+        if let again = keptBack?.requests(group.requests), !again.isEmpty {
+            await deliver(TLSClass(option: nil, requests: again), to: hop, cancellation, report)
         }
     }
 
@@ -128,31 +139,30 @@ package final class SMTPAgent: DeliveryAgent {
 
     /// What is left. A connection from the pool may have been closed by the server meanwhile; that is no fault of the
     /// message, which goes over another one then.
-    private func sendOverIdle(_ batch: Batch, _ hop: NextHop, minimum: TLSMinimum, _ cancellation: Cancellation) async -> Batch {
+    private func sendOverIdle(_ batch: Batch, _ hop: NextHop, _ option: TLSOption?, _ cancellation: Cancellation) async -> Batch {
         var batch = batch
-        let key = configuration.withLockedValue { ConnectionPool.Key(hop: hop, demand: $0.demand(of: hop, minimum)) }
+        let key = configuration.withLockedValue { ConnectionPool.Key(hop: hop, demand: $0.demand(of: hop, option)) }
         while !batch.isEmpty, !cancellation.isCancelled, let connection = pool.take(key) {
             batch = await send(batch, over: connection, cancellation).left
         }
         return batch
     }
 
-    /// `minimum`: what these messages ask of any server's TLS.
-    private func sendOverNew(_ batch: Batch, _ hop: NextHop, minimum: TLSMinimum, _ cancellation: Cancellation) async {
+    /// `option`: what these messages ask of any server's TLS.
+    private func sendOverNew(_ batch: Batch, _ hop: NextHop, _ option: TLSOption?, _ cancellation: Cancellation) async {
         var batch = batch
         let configuration = configuration.withLockedValue { $0 }
         let fallbacks = hop.dialect == .smtp ? configuration.fallbacks.filter { $0 != hop } : []
         batch.prospects.hasFallback = !fallbacks.isEmpty
-        var obstacle = await sendToServers(&batch, of: hop, hop, minimum, configuration, cancellation)
+        var obstacle = await sendToServers(&batch, of: hop, hop, option, configuration, cancellation)
         for (index, fallback) in fallbacks.enumerated() where !batch.isDone && !cancellation.isCancelled {
             batch.prospects.hasFallback = index < fallbacks.count - 1
             batch.beginNextHop()
             // What is reported is what the last resort came to: the sender's mail waits for that.
-            if let other = await sendToServers(&batch, of: fallback, hop, minimum, configuration, cancellation) { obstacle = other }
+            if let other = await sendToServers(&batch, of: fallback, hop, option, configuration, cancellation) { obstacle = other }
         }
         if cancellation.isCancelled { return batch.giveUp(because: .stopped, relay: obstacle?.relay ?? "none") }
-        let reply = obstacle?.reply ?? Reply(451, EnhancedCode(4, 3, 0), "server unavailable or unable to receive mail")
-        batch.giveUp(because: reply, relay: obstacle?.relay ?? "none", blamesPlace: reply.isTransient)
+        batch.giveUp(because: obstacle?.reply, relay: obstacle?.relay ?? "none", blamesPlace: obstacle?.reply.isTransient == true)
     }
 
     private struct Obstacle {
@@ -162,7 +172,7 @@ package final class SMTPAgent: DeliveryAgent {
 
     /// Tries the servers of `hop` in turn. Connections are kept for `destination`. Nil: nothing stood in the way.
     private func sendToServers(
-        _ batch: inout Batch, of hop: NextHop, _ destination: NextHop, _ minimum: TLSMinimum, _ configuration: Configuration,
+        _ batch: inout Batch, of hop: NextHop, _ destination: NextHop, _ option: TLSOption?, _ configuration: Configuration,
         _ cancellation: Cancellation
     ) async -> Obstacle? {
         var generator = SystemRandomNumberGenerator()
@@ -174,7 +184,7 @@ package final class SMTPAgent: DeliveryAgent {
         case .failure(let reply): return Obstacle(reply: reply, relay: "none")
         }
         batch.prospects.mostSessions = configuration.limits.sessions
-        let key = ConnectionPool.Key(hop: hop, demand: configuration.demand(of: hop, minimum))
+        let key = ConnectionPool.Key(hop: hop, demand: configuration.demand(of: hop, option))
         var index = 0
         var obstacle: Obstacle?
         while !batch.isDone, index < targets.count, !cancellation.isCancelled {
@@ -189,6 +199,11 @@ package final class SMTPAgent: DeliveryAgent {
             // What went by a fallback does not wait for more: the next batch tries the destination itself first.
             let end = await connectAndSend(batch, to: target, key, isKept: hop == destination, configuration, cancellation)
             batch = end.left
+            if option == .required, let unfit = end.reason.flatMap({ Reply.encryptionNeeded($0, end.tlsFailure) }) {
+                batch.bar(because: unfit, relay: target.relay)
+                index += 1
+                continue
+            }
             // A refusal for ever by one server does not outweigh a passing trouble of another.
             if let reason = end.reason, obstacle == nil || !obstacle!.reply.isTransient || reason.isTransient {
                 obstacle = Obstacle(reply: reason, relay: target.relay)

@@ -278,7 +278,7 @@ final class SMTPConnection: ChannelInboundHandler {
     private func takeNext() -> [ClientSession.Action] {
         guard run != nil else { return [] }
         if isCancelled { return stop(because: .stopped) }
-        guard let shipment = run!.batch.next() else { return rest() }
+        guard let shipment = nextShipment() else { return rest() }
         guard sent < limits.messagesPerConnection else {
             run!.batch.putBack(shipment)
             return stop(because: Reply(451, EnhancedCode(4, 4, 2), "\(sent) messages went over this connection"))
@@ -291,6 +291,15 @@ final class SMTPConnection: ChannelInboundHandler {
             openFile(path, size, shipment.outgoing?.head)
             return []
         }
+    }
+
+    /// The next one that may go to this server.
+    private func nextShipment() -> Shipment? {
+        while let shipment = run!.batch.next() {
+            if shipment.request.tlsOption != .required || session.takesRequireTLS { return shipment }
+            run!.batch.bar(shipment, because: .requireTLSNotOffered(by: target.peer), relay: target.relay)
+        }
+        return nil
     }
 
     private func begin(_ content: ByteBuffer) -> [ClientSession.Action] {

@@ -38,13 +38,19 @@ package enum TLSDecision: Hashable, Sendable {
             }
         default: break
         }
-        if demand.minimum == .authenticated { return .encrypt(verified(demand.rule, hop, target), mayGoClear: false) }
+        if demand.minimum == .authenticated { return .encrypt(verified(demand.rule, hop, target, mayBeTarget: true), mayGoClear: false) }
         let isRequired = demand.rule.level == .encrypt || demand.minimum == .encrypted || demand.isImplicit
         return .encrypt(anybody, mayGoClear: !isRequired)
     }
 
-    private static func verified(_ rule: TLSPolicy.Rule, _ hop: NextHop, _ target: Target) -> PeerRequirement {
-        PeerRequirement(serverName: serverName(target), verification: .names(rule.names.isEmpty ? TLSPolicy.names(of: hop) : rule.names))
+    /// `mayBeTarget`: for the host as well to which a name led that nobody can forge (RFC 8689 §2, with DNSSEC).
+    private static func verified(_ rule: TLSPolicy.Rule, _ hop: NextHop, _ target: Target, mayBeTarget: Bool = false) -> PeerRequirement {
+        var names = rule.names
+        if names.isEmpty {
+            names = TLSPolicy.names(of: hop)
+            if mayBeTarget, target.isSecure, let host = serverName(target), !names.contains(host) { names.append(host) }
+        }
+        return PeerRequirement(serverName: serverName(target), verification: .names(names))
     }
 
     /// RFC 7672 §8.1: the name to ask for is the base domain; §3.2.2: with DANE-TA the certificate may be for the next hop, too.

@@ -434,8 +434,6 @@ func grouped(_ recipients: [QueuedRecipient], from sender: Address?, by place: P
 
 extension DeliveryRequest {
     fileprivate func only(_ recipients: [QueuedRecipient]) -> DeliveryRequest {
-        DeliveryRequest(
-            id: id, sender: sender, body: body, isInternationalized: isInternationalized, returnContent: returnContent, envelopeID: envelopeID,
-            tlsOption: tlsOption, received: received, content: content, recipients: recipients)
+        asking(tlsOption, for: recipients)
     }
 }

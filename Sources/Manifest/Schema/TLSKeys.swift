@@ -24,6 +24,9 @@ enum TLSKeys {
         postfix: "relay_clientcerts", "SHA-256 fingerprints of certificates whose clients may send to anywhere, as `networks` may.")
     static let outgoing = Key(
         "outgoing", OutgoingTLSKeys.syntax, default: "{}", example: "{level: dane, destinations: {bank.example: verify}}", "Encryption of mail that goes out.")
+    static let requireTLS = Key(
+        "requiretls", .truth, default: "true", example: "false",
+        "Whether a message may ask that it goes over TLS all the way (REQUIRETLS, RFC 8689), where this server can send it on so.")
 
     private static let unreadable = MailSystem.Certificate(chain: Located(""), key: Located(""))
     private static let pair = Syntax<MailSystem.Certificate?>.section([certificate, key]) { section, findings in
@@ -36,7 +39,7 @@ enum TLSKeys {
         .table(of: .domain, key: \.key, orElse: unreadable, pair)
         .then { table, _, _ in table.map { (domain: $0.name, certificate: $0.entry) } }
 
-    static let syntax = Syntax<MailSystem.TLS>.section([level, certificate, key, certificates, relayClients, outgoing]) { section, findings in
+    static let syntax = Syntax<MailSystem.TLS>.section([level, certificate, key, certificates, relayClients, outgoing, requireTLS]) { section, findings in
         let level = section.value(level, &findings)
         let isSelfSigned = isSelfSigned(section)
         let own = isSelfSigned.value ? nil : certificate(of: section, &findings)
@@ -49,7 +52,7 @@ enum TLSKeys {
         }
         return MailSystem.TLS(
             level: level, certificate: own, isSelfSigned: isSelfSigned, certificates: others, relayClients: clients,
-            outgoing: section.value(outgoing, &findings).value)
+            outgoing: section.value(outgoing, &findings).value, requireTLS: section.value(requireTLS, &findings))
     }
 
     /// In place of a path, and only where no key stands beside it: a file of that name is `./self-signed`.

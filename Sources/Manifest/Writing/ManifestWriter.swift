@@ -168,6 +168,7 @@ package enum ManifestWriter {
             ("certificate", tls.isSelfSigned.value ? .text(TLSKeys.selfSigned) : tls.certificate.map { paths($0.value) { $0.chain } }),
             ("key", tls.certificate.map { paths($0.value) { $0.key } }),
             ("certificates", certificates.isEmpty ? nil : .mapping(certificates)),
+            ("requiretls", tls.requireTLS.value ? nil : .plain("false")),
             ("relay_clientcerts", tls.relayClients.value.isEmpty ? nil : .list(tls.relayClients.value.map { .quoted($0.value) })),
             ("outgoing", outgoing(tls.outgoing, fallback.outgoing)),
         ])

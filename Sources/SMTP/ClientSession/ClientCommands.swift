@@ -70,8 +70,12 @@ extension ClientSession {
             buffer.writeString(" BODY=8BITMIME")
         }
         if extensions.internationalized, needsUTF8(message) { buffer.writeString(" SMTPUTF8") }
+        // RFC 8689 §2. Whoever gives the message to this session has seen to it that the server is in TLS and known.
+        let requiresTLS = envelope.tlsOption == .required && takesRequireTLS
+        if requiresTLS { buffer.writeString(" REQUIRETLS") }
         if extensions.deliveryStatus {
-            if let content = envelope.returnContent { buffer.writeString(" RET=\(content.rawValue)") }
+            // RFC 8689 §5: RET=FULL counts for nothing then.
+            if let content = envelope.returnContent, !requiresTLS || content == .headers { buffer.writeString(" RET=\(content.rawValue)") }
             if let id = envelope.envelopeID { buffer.writeString(" ENVID=\(XText.encode(id))") }
         }
         buffer.writeString("\r\n")

@@ -15,6 +15,9 @@ extension ClientSession {
         case required
     }
 
+    /// RFC 8689 §2: the server offered REQUIRETLS in TLS; in clear anybody may have.
+    package var takesRequireTLS: Bool { isEncrypted && extensions.requireTLS }
+
     /// After EHLO or HELO: true if the session may go on as it is.
     mutating func isEncryptedEnough(_ actions: inout [Action]) -> Bool {
         guard !isEncrypted, encryption != .none else { return true }

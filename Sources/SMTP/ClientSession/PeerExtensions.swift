@@ -23,6 +23,8 @@ package struct PeerExtensions: Hashable, Sendable {
 
     /// RFC 3207.
     package var startTLS = false
+    /// RFC 8689.
+    package var requireTLS = false
     /// RFC 4954: as they are named there, in upper case.
     package var loginMechanisms: [String] = []
 
@@ -41,6 +43,7 @@ package struct PeerExtensions: Hashable, Sendable {
             case "SMTPUTF8": internationalized = true
             case "DSN": deliveryStatus = true
             case "STARTTLS": startTLS = true
+            case "REQUIRETLS": requireTLS = true
             case "AUTH": loginMechanisms = words.dropFirst().map { $0.uppercased() }
             case "SIZE":
                 size = true
