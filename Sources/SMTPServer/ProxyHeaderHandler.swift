@@ -49,15 +49,19 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func begin(_ context: ChannelHandlerContext, _ ends: ProxyHeader.Ends?) {
+        let connection = makeConnection(ends)
         do {
-            try context.pipeline.syncOperations.addHandler(makeConnection(ends), position: .after(self))
+            try context.pipeline.syncOperations.addHandler(connection, position: .after(self))
         } catch {
             return context.close(promise: nil)
         }
-        // First what came already, for a client that speaks before the greeting is told so; then the greeting.
+        // First what came already, for a client that speaks before the greeting is told so; then the greeting. But where TLS comes first,
+        // what came is its first word: then TLS has to be there before it.
+        let speaksFirst = connection.configuration.tls?.isImplicit == true
+        if speaksFirst { context.fireChannelActive() }
         if input.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(input)) }
         input = ByteBuffer()
-        context.fireChannelActive()
+        if !speaksFirst { context.fireChannelActive() }
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
 

@@ -1,6 +1,7 @@
 """Who speaks for others: XCLIENT, XFORWARD with Debian's Postfix as the sender, and the PROXY protocol, with swaks as the load balancer."""
 
 import socket
+import ssl
 import struct
 import tempfile
 import time
@@ -113,6 +114,29 @@ def _():
         assert done.returncode == 0, done.out
         [letter] = server.wait_mail("alice", 1)
         assert "[203.0.113.77])" in letter["Received"], letter["Received"]
+
+
+@test("where TLS comes first, its first octets may come with the PROXY header, and are TLS's")
+def _():
+    port = free_port()
+    listen = {"submissions": [f"127.0.0.1:{port}"], "proxy_protocol": [f"127.0.0.1:{port}"], "proxies": ["127.0.0.1"]}
+    with Server(tls={"certificate": "self-signed"}, listen=listen) as server:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = ssl._create_unverified_context().wrap_bio(incoming, outgoing)
+        octets = b"PROXY TCP4 203.0.113.9 192.0.2.25 40000 465\r\n"
+        with open_at(port, b"") as client:
+            while True:
+                try:
+                    session.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    client.write(octets + outgoing.read())
+                    octets = b""
+                    more = client.socket.recv(65536)
+                    assert more, "closed in the handshake"
+                    incoming.write(more)
+            client.write(outgoing.read())
+        assert server.wait_event("session.encrypted")["client"]["address"] == "203.0.113.9"
 
 
 @test("what is no PROXY header ends the connection without a word, and so does none within five seconds; who is no proxy is taken as itself")
