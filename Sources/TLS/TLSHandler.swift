@@ -34,7 +34,6 @@ package final class TLSHandler: ChannelDuplexHandler {
     private var waiting: [(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)] = []
     private var promises: [EventLoopPromise<Void>] = []
     private var deadline: Scheduled<Void>?
-    private var isFlushDue = false
 
     package private(set) var facts: TLSFacts?
 
@@ -110,7 +109,7 @@ package final class TLSHandler: ChannelDuplexHandler {
     }
 
     package func flush(context: ChannelHandlerContext) {
-        if state == .handshaking { isFlushDue = true } else { sendProduced(context) }
+        if state != .handshaking { sendProduced(context) }
     }
 
     package func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
@@ -161,13 +160,12 @@ package final class TLSHandler: ChannelDuplexHandler {
         deadline = nil
         let facts = makeFacts()
         self.facts = facts
-        // The handshake's last flight goes before whatever the event leads to.
-        sendProduced(context)
+        // The handshake's last flight goes in one segment with what the event leads to.
         context.fireUserInboundEventTriggered(TLSEvent.established(facts))
         let writes = waiting
         waiting = []
         for write in writes { encrypt(context, write.bytes, write.promise) }
-        if isFlushDue { sendProduced(context) }
+        sendProduced(context)
     }
 
     private func makeFacts() -> TLSFacts {

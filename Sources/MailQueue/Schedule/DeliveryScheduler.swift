@@ -47,6 +47,8 @@ package final class DeliveryScheduler: Sendable {
         /// When `dispatch` is called although nothing happens: a place waits out its rate delay.
         var nextDispatch: Timestamp?
         var isLoading = false
+        /// Changes of the whole queue under way: nothing is loaded before they are done.
+        var bulkChanges = 0
         var isStopped = false
         /// When the earliest message that waits in the spool is due, as far as is known.
         var nextDue: Timestamp?

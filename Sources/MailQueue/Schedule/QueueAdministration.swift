@@ -58,9 +58,6 @@ package enum QueueChange: String, Sendable {
 }
 
 extension DeliveryScheduler {
-    /// Messages looked at, and changed, in one transaction: others write in between.
-    private static let page = 2000
-
     /// Messages in the order of their arrival, a page at a time, so that a queue of any length can be listed.
     package func list(after id: QueueID, limit: Int) async throws(SpoolFailure) -> [StoredMessage] {
         try await spool.perform { try $0.page(after: id, limit: limit) }
@@ -85,26 +82,7 @@ extension DeliveryScheduler {
         return changes
     }
 
-    /// Does it to all that are selected and here now; what arrives meanwhile is not meant. How many there were.
-    package func change(_ verb: QueueVerb, where selection: QueueSelection) async throws(SpoolFailure) -> Int {
-        var count = 0
-        if verb == .flush, selection.meansAll {
-            count = try await flushAll()
-            logChange(verb, count: count)
-            return count
-        }
-        var last = QueueID(rawValue: -1)
-        let newest = spool.newestID
-        while last < newest {
-            guard let page = try await spool.perform({ [last] in try $0.choose(after: last, limit: DeliveryScheduler.page, selection) }) else { break }
-            count += try await perform(verb, page.ids.filter { $0 <= newest }).count { $0.change == .changed }
-            last = page.last
-        }
-        if count > 0 { logChange(verb, count: count) }
-        return count
-    }
-
-    private func logChange(_ verb: QueueVerb, id: QueueID? = nil, count: Int? = nil) {
+    func logChange(_ verb: QueueVerb, id: QueueID? = nil, count: Int? = nil) {
         log.record(.queueChanged, by: .control) {
             $0.queueID = id?.description
             $0.count = count
@@ -112,7 +90,7 @@ extension DeliveryScheduler {
         }
     }
 
-    private func perform(_ verb: QueueVerb, _ ids: [QueueID]) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
+    func perform(_ verb: QueueVerb, _ ids: [QueueID]) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
         guard !ids.isEmpty else { return [] }
         return switch verb {
         case .flush: try await flush(ids)
@@ -126,19 +104,6 @@ extension DeliveryScheduler {
     }
 
     // MARK: The verbs, each for a page of messages
-
-    private func flushAll() async throws(SpoolFailure) -> Int {
-        let now = now()
-        state.withLockedValue { $0.active.reviveAll() }
-        var count = 0
-        var page = 0
-        repeat {
-            page = try await spool.perform { try $0.makeAllDue(now: now) }
-            count += page
-        } while page == SpoolStore.flushPage
-        noteDue(now)
-        return count
-    }
 
     private func flush(_ ids: [QueueID]) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
         let now = now()
@@ -160,6 +125,13 @@ extension DeliveryScheduler {
 
     private func hold(_ ids: [QueueID]) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
         let changes = try await setHeld(ids, true)
+        try await withdraw(ids)
+        return changes
+    }
+
+    /// Takes from memory what is on hold, as far as nothing of it is under way.
+    func withdraw(_ ids: [QueueID]) async throws(SpoolFailure) {
+        guard !ids.isEmpty else { return }
         let now = now()
         // After they are on hold in the spool: what is taken from memory is not loaded again.
         let idle = state.withLockedValue { $0.active.withdraw(ids, now: now) }
@@ -167,7 +139,6 @@ extension DeliveryScheduler {
             try await spool.perform { store in for id in idle { try store.returnLease(id) } }
             loadIfDue()  // there may be room again
         }
-        return changes
     }
 
     private func setHeld(_ ids: [QueueID], _ isHeld: Bool) async throws(SpoolFailure) -> [(id: QueueID, change: QueueChange)] {
@@ -266,23 +237,35 @@ extension DeliveryScheduler {
             }
             return (changes, done)
         }
+        forget(ids, done)
+        return changes
+    }
+
+    /// After they were deleted.
+    func forget(_ ids: [QueueID], _ done: SpoolChange) {
         state.withLockedValue { state in
             state.active.drop(ids)
             for id in ids { state.afterwards[id] = nil }
         }
         finish(done)
         loadIfDue()  // there may be room again
-        return changes
     }
 }
 
 extension StoredMessage {
+    /// It waits for one recipient, whose address leads nowhere else now.
+    func leadsAsBefore(_ route: (Address) -> [RecipientTarget]) -> Bool {
+        let waiting = recipients.filter { $0.state == .pending }
+        guard waiting.count == 1, waiting[0].recipient.copies == 1 else { return false }
+        return route(waiting[0].recipient.original) == [waiting[0].recipient.target]
+    }
+
     /// Replaces the recipients that wait by those that they lead to now.
     ///
     /// An address of which nothing was delivered is routed as it came. Where a part of what it led to is done with, only what
     /// remains is routed on, each address by itself and mailboxes not at all: else those that have the message would get it again.
     /// One that leads nowhere any more failed, and its sender hears of it.
-    fileprivate func reroute(_ route: (Address) -> [RecipientTarget], _ store: SpoolStore) throws {
+    func reroute(_ route: (Address) -> [RecipientTarget], _ store: SpoolStore) throws {
         let waiting = recipients.filter { $0.state == .pending }.map(\.recipient)
         var number = (recipients.map(\.recipient.number).max() ?? -1) + 1
         var routed: [RecipientTarget: QueuedRecipient] = [:]

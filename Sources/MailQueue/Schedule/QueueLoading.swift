@@ -23,7 +23,7 @@ extension DeliveryScheduler {
         if now + DeliveryScheduler.clockTolerance < last { mendTimes(now, setBackBy: last - now) }
         var eviction = ActiveQueue.Eviction()
         let room: (messages: Int, octets: Int)? = state.withLockedValue { state in
-            guard !state.isStopped, !state.isLoading, let due = state.nextDue else { return nil }
+            guard !state.isStopped, !state.isLoading, state.bulkChanges == 0, let due = state.nextDue else { return nil }
             if due > now {
                 // Asked whenever a batch ends: the timer is not touched where it is right already.
                 guard state.timerDue != due else { return nil }
@@ -85,11 +85,12 @@ extension DeliveryScheduler {
                 now: now, limit: room.messages, octets: room.octets, lookAgain: now + DeliveryScheduler.damagedDelay)
             return (due, try store.nextDue())
         } completion: { [self] result in
+            var expired: [QueueID] = []
             switch result {
             case .success(let (due, nextDue)):
                 state.withLockedValue { $0.nextDue = nextDue }
                 for (message, content) in due.messages { activate(message, content: content, reserved: false) }
-                if !due.expired.isEmpty { Task { [expired = due.expired] in try? await change(.expire, expired) } }
+                expired = due.expired
                 for id in due.damaged {
                     log.record(.queueFailed, by: .queue) {
                         $0.queueID = id.description
@@ -101,11 +102,23 @@ extension DeliveryScheduler {
                 // Ask again in a while: the mail is safe where it is.
                 state.withLockedValue { $0.nextDue = now + DeliveryScheduler.loadRetryDelay }
             }
-            state.withLockedValue { state in
-                state.active.cancelReservation(room)  // after what was loaded took its place
-                state.isLoading = false
+            state.withLockedValue { $0.active.cancelReservation(room) }  // after what was loaded took its place
+            if expired.isEmpty { return loaded() }
+            // There may be a million of them: no more are taken until these are done.
+            Task { [expired] in
+                for start in stride(from: 0, to: expired.count, by: DeliveryScheduler.expiredAtOnce) {
+                    _ = try? await change(.expire, Array(expired[start...].prefix(DeliveryScheduler.expiredAtOnce)))
+                }
+                loaded()
             }
-            loadIfDue()
         }
     }
+
+    private func loaded() {
+        state.withLockedValue { $0.isLoading = false }
+        loadIfDue()
+    }
+
+    /// Each is reported to its sender: accepting mail must not wait for many in one transaction.
+    private static let expiredAtOnce = 100
 }

@@ -5,7 +5,7 @@ internal import MailSyntax
 internal import NIOCore
 
 final class SpoolStore {
-    private let database: Database
+    let database: Database
     private let owner: String
     /// The database was made just now.
     let isNew: Bool
@@ -29,13 +29,12 @@ final class SpoolStore {
     private let selectDue: Database.Statement
     private let selectPage: Database.Statement
     private let selectRecipients: Database.Statement
+    private let selectRecipientsOfAll: Database.Statement
     private let selectBody: Database.Statement
 
-    private static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until, held, verp"
+    static let messageColumns = "id, sender, received, size, flags, envelope_id, due, attempts, lease_until, held, verp"
     /// A lease of this node's never runs out while it lives: it is given back at the next start.
     private static let leaseForever = Int64.max
-    /// How many messages one transaction of a flush touches: others write in between.
-    static let flushPage = 10_000
     /// How far ahead of the ids in use the mark on disk is set, in microseconds: so it is written once a minute at most.
     private static let markAhead: Int64 = 60_000_000
     /// As it is on disk; 0 where that is not certain.
@@ -67,11 +66,11 @@ final class SpoolStore {
         selectMessage = try database.prepare("SELECT \(columns) FROM message WHERE id=?")
         selectDue = try database.prepare("SELECT \(columns) FROM message WHERE lease_until=0 AND held=0 AND due<=? ORDER BY due LIMIT ?")
         selectPage = try database.prepare("SELECT \(columns) FROM message WHERE id>? ORDER BY id LIMIT ?")
-        selectRecipients = try database.prepare(
-            """
-            SELECT number, original, address, user, notify, original_recipient, state, reply_code, reply_enhanced, reply_text, relay, answers, copies
-            FROM recipient WHERE message=? ORDER BY number
-            """)
+        let recipientColumns =
+            "number, original, address, user, notify, original_recipient, state, reply_code, reply_enhanced, reply_text, relay, answers, copies"
+        selectRecipients = try database.prepare("SELECT \(recipientColumns) FROM recipient WHERE message=? ORDER BY number")
+        selectRecipientsOfAll = try database.prepare(
+            "SELECT \(recipientColumns), message FROM recipient WHERE message>? AND message<=? ORDER BY message, number")
         selectBody = try database.prepare("SELECT data FROM body WHERE message=?")
     }
 
@@ -167,13 +166,6 @@ final class SpoolStore {
         return database.changes > 0
     }
 
-    /// The same for `flushPage` of all. The number of messages.
-    func makeAllDue(now: Timestamp) throws(DatabaseError) -> Int {
-        let waiting = "SELECT id FROM message WHERE lease_until=0 AND held=0 AND due>?1 LIMIT ?2"
-        try database.prepare("UPDATE message SET due=?1 WHERE id IN (\(waiting))").bind(now.microseconds).bind(SpoolStore.flushPage).run()
-        return database.changes
-    }
-
     /// Puts a message on hold, or takes it off and makes it due. False: it was so already, or is not there.
     func setHeld(_ id: QueueID, _ isHeld: Bool, now: Timestamp) throws(DatabaseError) -> Bool {
         let change = isHeld ? "held=1 WHERE id=?1 AND held=0" : "held=0, due=?2 WHERE id=?1 AND held=1"
@@ -209,8 +201,8 @@ final class SpoolStore {
         try database.execute("UPDATE message SET lease_owner=NULL, lease_until=0 WHERE lease_until<>0")
     }
 
-    /// What administrators do to many messages one by one. Each use runs a statement to its end.
-    private func prepared(_ sql: String) throws(DatabaseError) -> Database.Statement {
+    /// What administrators do. Each use runs a statement to its end.
+    func prepared(_ sql: String) throws(DatabaseError) -> Database.Statement {
         if let statement = administration[sql] { return statement }
         let statement = try database.prepare(sql)
         administration[sql] = statement
@@ -312,12 +304,25 @@ final class SpoolStore {
 
     /// The messages after `id` in the order of their arrival, at most `limit`.
     func page(after id: QueueID, limit: Int) throws(DatabaseError) -> [StoredMessage] {
+        try messages(selectPage.bind(id.rawValue).bind(limit), after: id)
+    }
+
+    /// Those of a statement that gives them in the order of their ids, all greater than `first`, with their recipients.
+    func messages(_ statement: Database.Statement, after first: QueueID) throws(DatabaseError) -> [StoredMessage] {
         var messages: [StoredMessage] = []
-        try selectPage.bind(id.rawValue).bind(limit).forEachRow { row in
+        try statement.forEachRow { row in
             messages.append(SpoolStore.message(row))
             return true
         }
-        for index in messages.indices { try addRecipients(to: &messages[index]) }
+        guard let last = messages.last else { return [] }
+        var index = 0
+        try selectRecipientsOfAll.bind(first.rawValue).bind(last.id.rawValue).forEachRow { row in
+            let id = QueueID(rawValue: row.integer(13))
+            while messages[index].id < id { index += 1 }
+            guard messages[index].id == id else { return true }
+            if let recipient = SpoolStore.recipient(row) { messages[index].recipients.append(recipient) } else { messages[index].isDamaged = true }
+            return true
+        }
         return messages
     }
 
