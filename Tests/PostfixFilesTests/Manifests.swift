@@ -73,6 +73,7 @@ let manifests: [(name: String, system: MailSystem)] = [
     ("relay-in-the-clear", relayInTheClear),
     ("server-rules", serverRules),
     ("outgoing", outgoing),
+    ("outgoing-tls", outgoingTLS),
     ("names", names),
 ]
 
@@ -373,7 +374,25 @@ private let relayInTheClear = MailSystem.with {
         MailSystem.Relayhost(
             hop: NextHop("smtp.provider.example")!, username: Located("example", at: line(11)), password: Located(.file("/run/secrets/none"), at: line(12)),
             tls: Located(.none, at: line(13))), at: line(10))
-    $0.tls.level = Located(.encrypt, at: line(15))
+    $0.tls.outgoing.level = Located(.encrypt, at: line(15))
+}
+
+/// Levels of encryption for what goes out, by destination, and a relay in TLS from the first octet.
+private let outgoingTLS = MailSystem.with {
+    func to(_ pattern: MailSystem.TLSPattern, _ number: Int, _ level: MailSystem.OutgoingLevel, _ names: String...) -> MailSystem.TLSDestination {
+        MailSystem.TLSDestination(
+            pattern: Located(pattern, at: line(number)), level: Located(level, at: line(number)), names: names.map { Located($0, at: line(number)) })
+    }
+    $0.domains = [domain("example.org", 5)]
+    $0.users = [user("alice", 7)]
+    $0.relayhost = Located(
+        MailSystem.Relayhost(hop: NextHop("[smtp.provider.example]:465")!, tls: Located(.verify, at: line(11))), at: line(10))
+    $0.tls.outgoing = MailSystem.OutgoingTLS(
+        level: Located(.dane, at: line(14)), trustStore: Located("/etc/ssl/certs/ca-certificates.crt", at: line(15)),
+        destinations: [
+            to(.hop(NextHop("bank.example")!), 17, .verify), to(.subdomains(of: Domain("bank.example")!), 18, .encrypt),
+            to(.hop(NextHop("partner.example")!), 19, .verify, "mx.partner.example", ".mail.example"), to(.hop(NextHop("[192.0.2.25]:2525")!), 20, .none),
+        ])
 }
 
 /// How the server treats those who connect: names, restrictions, proxies, limits.

@@ -134,7 +134,6 @@ extension Importer {
             note("smtp_sasl_auth_enable", .translated, "relayhost.username and relayhost.password")
             importRelayLogin(text, hop, &relayhost)
         }
-        importRelayTLS(text, hop, &relayhost)
         system.relayhost = located(relayhost, place(of: "relayhost"))
         note("relayhost", .translated, "relayhost")
     }
@@ -160,23 +159,6 @@ extension Importer {
         relayhost.username = located(username, entry.place)
         relayhost.password = located(.literal(password), entry.place)
         note("smtp_sasl_password_maps", .translated, "relayhost.username and relayhost.password, in clear: {file: PATH} keeps it out of the manifest")
-    }
-
-    /// smtp_tls_policy_maps has the same keys; `smtp_tls_wrappermode` is what port 465 wants.
-    private mutating func importRelayTLS(_ text: String, _ hop: NextHop, _ relayhost: inout MailSystem.Relayhost) {
-        let table = table(list("smtp_tls_policy_maps"), of: "smtp_tls_policy_maps").table
-        for entry in table.entries {
-            let word = String(entry.value.prefix { $0 != " " && $0 != "\t" })
-            guard [lowercasedASCII(text), hop.description].contains(lowercasedASCII(entry.key)), let level = Importer.level(word) else {
-                note(entry.place, entry.key, .unsupported, "encryption for one destination, \(entry.value): a manifest has one level, and one for the relayhost")
-                continue
-            }
-            relayhost.tls = located(MailSystem.OutgoingLevel(rawValue: level.level.rawValue)!, entry.place)
-            if !level.isExact {
-                note(entry.place, entry.key, .changed, "relayhost.tls: \(level.level.rawValue); \(word) also judges the certificate, which a manifest does not ask for")
-            }
-        }
-        note("smtp_tls_policy_maps", .translated, "relayhost.tls")
     }
 
     // MARK: Names

@@ -8,19 +8,10 @@ extension Importer {
 
     mutating func importTLS() {
         let incoming = importLevel("smtpd_tls_security_level", old: ("smtpd_use_tls", "smtpd_enforce_tls"))
-        let outgoing = importLevel("smtp_tls_security_level", old: ("smtp_use_tls", "smtp_enforce_tls"))
         importCertificate()
         importServerNames()
         importRelayClients()
-        system.tls.level = incoming.value == .none ? outgoing : incoming
-        // Without a certificate nothing that comes in can be encrypted, in a manifest either.
-        if incoming.value == .none, system.tls.certificate == nil { return }
-        if incoming.value != outgoing.value, incoming.position != nil, outgoing.position != nil {
-            note("smtp_tls_security_level", .changed, "tls.level: \(system.tls.level.value.rawValue), for both directions; \(outgoing.value.rawValue) was for mail that goes out")
-        } else if incoming.value != outgoing.value, system.tls.level.value != .none {
-            let missing = incoming.value == .none ? "smtpd_tls_security_level" : "smtp_tls_security_level"
-            noteDefault(missing, .changed, "tls.level: \(system.tls.level.value.rawValue), for both directions; one of them was in clear")
-        }
+        system.tls.level = incoming
         if system.tls.level.value == .none, system.tls.certificate != nil {
             system.tls.certificate = nil
             system.tls.certificates = []
@@ -238,6 +229,8 @@ extension Importer {
                 note(place, subject, .translated, key)
             } else if isMail, let outcome = Importer.optionOutcome(name, value) {
                 note(place, subject, outcome.0, outcome.1)
+            } else if name == "smtp_tls_wrappermode", service.name == implicitService?.name {
+                note(place, subject, .translated, "relayhost.implicit_tls")
             } else if name == "syslog_name" || ParameterVerdict.of(name)?.outcome == .harmless {
                 note(place, subject, .harmless, ParameterVerdict.of(name)?.text ?? "log lines name the service by themselves")
             } else {

@@ -152,6 +152,7 @@ struct Importer {
         importRelayhost()
         importNames()
         importTLS()
+        importOutgoingTLS()
         importLimits()
         importServerRules()
         importQueue()

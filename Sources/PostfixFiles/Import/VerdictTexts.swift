@@ -53,7 +53,7 @@ extension ParameterVerdict {
         +smtpd_tls_dh* tls_preempt_cipherlist tls_disable_workarounds tls_ssl_options tls_append_default_CA tls_config_* tls_fast_shutdown_enable: how OpenSSL is set up
         +smtpd_tls_auth_only smtpd_tls_received_header smtpd_tls_fingerprint_digest smtp_tls_fingerprint_digest lmtp_tls_fingerprint_digest: always so, or without effect here
         +smtp_tls_note_starttls_offer lmtp_tls_note_starttls_offer smtp_tls_connection_reuse lmtp_tls_connection_reuse *_tls_block_early_mail_reply tls_dane_digests tls_legacy_public_key_fingerprints tls_wildcard_matches_multiple_labels: a detail of TLS
-        +smtp_tls_*_verifydepth smtpd_tls_ccert_verifydepth lmtp_tls_*_verifydepth: a detail of certificates that are not judged
+        +smtp_tls_*_verifydepth smtpd_tls_ccert_verifydepth lmtp_tls_*_verifydepth: how long a chain of certificates may be
         +smtp_sasl_security_options smtp_sasl_tls_* smtp_sasl_mechanism_filter smtp_sasl_path smtp_sasl_type smtp_sasl_auth_* smtp_sender_dependent_authentication send_cyrus_sasl_authzid: how the login at the relayhost is made
         +lmtp_sasl_*: logins at LMTP servers, which trust their network
         +smtpd_sasl_path smtpd_sasl_type smtpd_sasl_service smtpd_sasl_local_domain smtpd_sasl_response_limit cyrus_sasl_config_path broken_sasl_auth_clients: users log in with the passwords of the manifest
@@ -73,7 +73,8 @@ extension ParameterVerdict {
         +fast_flush_purge_time fast_flush_refresh_time flush_service_name authorized_flush_users authorized_mailq_users authorized_submit_users: who may use which command
         +hopcount_limit: mail that goes in a circle is stopped
         +known_tcp_ports inet_protocols smtp_tcp_port lmtp_tcp_port smtp_helo_name lmtp_lhlo_name lmtp_assume_final smtp_address_verify_target lmtp_address_verify_target: a detail of connections
-        +smtp_tls_CAfile smtp_tls_CApath lmtp_tls_CAfile lmtp_tls_CApath smtpd_tls_CAfile smtpd_tls_CApath: certificates of others are not judged
+        +lmtp_tls_CAfile lmtp_tls_CApath smtpd_tls_CAfile smtpd_tls_CApath: certificates of clients and of LMTP servers are not judged
+        -smtp_tls_CAfile smtp_tls_CApath: whom to believe: see tls.outgoing.trust_store
         +tlsproxy_* postscreen_* dnsblog_*: of services that there are not here
         +relay_domains virtual_alias_domains virtual_mailbox_domains virtual_mailbox_base smtpd_sasl_auth_enable virtual_mailbox_limit: nothing in this configuration uses it
         +virtual_maps fallback_relay smtpd_client_connection_limit_exceptions: an old name, which Postfix reads where the new one is not set
@@ -127,9 +128,10 @@ extension ParameterVerdict {
         -smtpd_sasl_exceptions_networks: some clients were not offered a login: use another port for them
         -qmqpd_*: mail by QMQP: send it by SMTP
         -smtpd_tls_ask_ccert smtpd_tls_req_ccert relay_clientcerts smtpd_tls_wrappermode: clients showed certificates, or port 25 spoke TLS at once: let them log in at listen.submissions
-        -smtpd_tls_security_level smtpd_use_tls smtpd_enforce_tls smtp_tls_security_level smtp_use_tls smtp_enforce_tls: the level of encryption: see tls.level
+        -smtpd_tls_security_level smtpd_use_tls smtpd_enforce_tls: the level of encryption: see tls.level
+        -smtp_tls_security_level smtp_use_tls smtp_enforce_tls: encryption of what goes out: see tls.outgoing
         -smtpd_tls_chain_files smtpd_tls_*cert_file smtpd_tls_*key_file: a certificate: see tls.certificate
-        -smtp_tls_*cert_file smtp_tls_*key_file smtp_tls_chain_files smtp_tls_per_site smtp_tls_enforce_peername smtp_tls_*_cert_match smtp_tls_servername smtp_tls_trust_anchor_file smtp_tls_dane_* smtp_tls_force_* smtp_tls_wrappermode: how other servers are judged when mail goes out: only the level is left
+        -smtp_tls_*cert_file smtp_tls_*key_file smtp_tls_chain_files smtp_tls_per_site smtp_tls_enforce_peername smtp_tls_*_cert_match smtp_tls_servername smtp_tls_trust_anchor_file smtp_tls_dane_* smtp_tls_force_* smtp_tls_wrappermode: how other servers are judged when mail goes out: see tls.outgoing for levels and names
         -lmtp_*: how Postfix speaks LMTP: mailboxes.via and routes name the servers
         -multi_instance_directories: other instances of Postfix: import each directory by itself, and run a server for each
         -smtpd_upstream_proxy_protocol: a proxy before Postfix named the client: see listen.proxy_protocol

@@ -173,22 +173,17 @@ extension RenderPlan {
     func addRelayhost(to groups: inout ParameterGroups, _ tables: Set<Table.Name>) {
         guard let relayhost = system.relayhost else { return }
         groups.add(system.rule(relayhost.position, "relayhost"), ["relayhost": relayhost.value.hop.description])
-        if tables.contains(.tlsPolicy), let level = relayhost.value.tls {
-            groups.add(system.rule(level.position, "relayhost.tls"), ["smtp_tls_policy_maps": reference(.tlsPolicy)])
-        }
         guard tables.contains(.relayPassword), let username = relayhost.value.username else { return }
         // Postfix's default is no password in the clear, neither in TLS. In TLS it may be.
-        let options = relayLevel == .none ? "smtp_sasl_security_options" : "smtp_sasl_tls_security_options"
+        let options = relayhost.value.tls?.value == MailSystem.OutgoingLevel.none ? "smtp_sasl_security_options" : "smtp_sasl_tls_security_options"
         groups.add(
             system.rule(username.position, "relayhost.username"),
             ["smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": reference(.relayPassword), options: "noanonymous"])
     }
 
-    private var relayLevel: MailSystem.OutgoingLevel { system.relayhost?.value.tls?.value ?? MailSystem.OutgoingLevel(rawValue: system.tls.level.value.rawValue)! }
-
     mutating func relayPassword(_ read: SecretReader) -> Table? {
         guard let relayhost = system.relayhost?.value, let username = relayhost.username, let password = relayhost.password else { return nil }
-        if relayLevel == .none { note("relayhost.password", at: password.position, "Postfix sends it unencrypted, if the relay offers no more") }
+        if relayhost.tls?.value == MailSystem.OutgoingLevel.none { note("relayhost.password", at: password.position, "Postfix sends it unencrypted, if the relay offers no more") }
         var table = Table(.relayPassword)
         table.comment(system.rule(username.position, "relayhost.username"))
         let key = relayhost.hop.description

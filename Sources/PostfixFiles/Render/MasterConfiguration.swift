@@ -16,6 +16,13 @@ extension RenderPlan {
         }
         services += submissionServices() + Service.always
         services += ["local", "virtual"].map { Service(name: $0, type: "unix", columns: ["-", "n", "n", "-", "-"], command: $0) }
+        if let relayhost = system.relayhost, relayhost.value.usesImplicitTLS {
+            services.append(
+                Service(
+                    name: implicitTransport, type: "unix", columns: ["-", "-", "n", "-", "-"], command: "smtp",
+                    options: [Parameter("smtp_tls_wrappermode", "yes")],
+                    comment: system.rule(relayhost.value.implicitTLS?.position ?? relayhost.position, "relayhost.implicit_tls")))
+        }
         if usesLMTP { services.append(Service(name: "lmtp", type: "unix", columns: ["-", "-", "n", "-", "-"], command: "lmtp")) }
         if options.accounts == .unix, let first = usersOfOtherFormat.first { services.append(otherLocal(first)) }
         return services
