@@ -38,11 +38,11 @@ results = []
 # Differences that may turn up in any dialogue: with these accounts, worded so, they are this one.
 EVERYWHERE = [
     ("etrn", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES )LIMITS "
-                             r"(PIPELINING SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2ETRN \3"),
+                             r"PIPELINING (?:REQUIRETLS )?(SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2ETRN PIPELINING \3"),
     ("binarymime-limits", "virtual unix", r"extensions: valija 8BITMIME (AUTH )?BINARYMIME CHUNKING (DSN ENHANCEDSTATUSCODES ETRN )LIMITS "
-                                          r"(PIPELINING SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2\3"),
-    ("verp-certificate", "virtual unix", r"extensions: valija 8BITMIME BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS (PIPELINING SIZE SMTPUTF8 VRFY(?: XCLIENT)?) XVERP, "
-                                         r"postfix 8BITMIME CHUNKING DSN ENHANCEDSTATUSCODES ETRN \1"),
+                                          r"PIPELINING (?:REQUIRETLS )?(SIZE SMTPUTF8 (?:STARTTLS )?VRFY(?: XCLIENT)?(?: XVERP)?), postfix 8BITMIME (AUTH )?CHUNKING \2PIPELINING \3"),
+    ("verp-certificate", "virtual unix", r"extensions: valija 8BITMIME BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS PIPELINING (?:REQUIRETLS )?(SIZE SMTPUTF8 VRFY(?: XCLIENT)?) XVERP, "
+                                         r"postfix 8BITMIME CHUNKING DSN ENHANCEDSTATUSCODES ETRN PIPELINING \1"),
     ("scram-plus", "virtual unix", r"mechanisms: valija LOGIN PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS, postfix LOGIN PLAIN SCRAM-SHA-256"),
     ("own-certificate", "virtual unix", r"extensions: valija 8BITMIME AUTH BINARYMIME CHUNKING DSN ENHANCEDSTATUSCODES LIMITS PIPELINING SIZE SMTPUTF8 STARTTLS VRFY((?: XVERP)?), "
                                         r"postfix 8BITMIME AUTH CHUNKING DSN ENHANCEDSTATUSCODES ETRN PIPELINING SIZE SMTPUTF8 VRFY\1"),
