@@ -14,6 +14,7 @@ import threading
 import time
 
 from kit import *
+from kit.certificates import Authority
 from kit.dovecot import Dovecot
 from kit.postfix import Postfix, start_dovecot
 
@@ -186,6 +187,31 @@ for accounts in ("unix", "virtual"):
                         assert b"Return-Path: <sender@example.net>" in letter, letter
                     postfix.wait_queue_empty()
                     assert not list(postfix.mail.iterdir()), "nothing lies in mailboxes.directory"
+
+
+@test("tls.outgoing: Postfix sends in clear, in TLS, to whom it can verify and to no other, and to the relayhost in TLS from the first octet")
+def _():
+    authority = Authority(SCRATCH / "authority")
+    partner, relay = authority.issue("mx.partner.example"), authority.issue("relay.example")
+    os.chmod(SCRATCH, 0o755)
+    with Sink(certificate=partner) as clear, Sink(certificate=partner) as usual, Sink(certificate=partner) as verified, \
+            Sink(certificate=partner) as mistaken, Sink(certificate=relay, implicit=True) as rest:
+        def hop(sink):
+            return f"[127.0.0.1]:{sink.port}"
+
+        tls = {"outgoing": {"trust_store": str(authority.certificate), "destinations": {
+            hop(clear): "none", hop(verified): {"level": "verify", "names": [".partner.example"]},
+            hop(mistaken): {"level": "verify", "names": ["mx.other.example"]}, hop(rest): {"level": "verify", "names": ["relay.example"]}}}}
+        routes = {"clear.example": hop(clear), "usual.example": hop(usual), "verified.example": hop(verified), "mistaken.example": hop(mistaken)}
+        with Rendered("--accounts", "virtual", "--owner", OWNER, relayhost={"host": hop(rest), "implicit_tls": True}, tls=tls, routes=routes) as postfix:
+            for to, sink in [("x@clear.example", clear), ("x@usual.example", usual), ("x@verified.example", verified), ("x@else.example", rest)]:
+                send(postfix, to)
+                wait_for(lambda: sink.messages, 30, f"{to}: {postfix.log()[-2000:]}")
+                assert len(sink.encrypted) == (sink is not clear), (to, sink.encrypted)
+                assert sink is clear or not [line for line in sink.plain if line.startswith("MAIL")], (to, sink.plain)
+            send(postfix, "x@mistaken.example")
+            wait_for(lambda: "Server certificate not verified" in postfix.log(), 30, postfix.log()[-2000:])
+            assert not mistaken.messages, mistaken.messages
 
 
 @test("delivery.*: what Postfix does by the rendered limits: recipients for each message, connections at a time, a pause between")
