@@ -14,6 +14,7 @@ import threading
 import time
 
 from kit import free_port, is_listening, table, wait_for
+from kit.client import Client
 
 SIZE = 4096
 LETTER = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 52 + b".\r\n"
@@ -83,25 +84,11 @@ def kind(number):
 
 
 def session(port, numbers):
-    """One client: a message for each of these destinations, a transaction in two writes."""
-    with socket.create_connection(("127.0.0.1", port)) as channel:
-        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        replies = channel.makefile("rb")
-
-        def ask(octets, lines=1):
-            channel.sendall(octets)
-            while lines:
-                line = replies.readline()
-                if line[:1] not in (b"2", b"3"):
-                    raise SystemExit(f"refused: {line}")
-                lines -= line[3:4] == b" "
-
-        ask(b"")
-        ask(b"EHLO client.example.net\r\n")
+    """One client: a message for each of these destinations."""
+    with Client(port) as client:
         for number in numbers:
-            ask(f"MAIL FROM:<sender@example.net>\r\nRCPT TO:<x@d{number}.example>\r\nDATA\r\n".encode(), 3)
-            ask(LETTER)
-        ask(b"QUIT\r\n")
+            client.send(f"x@d{number}.example", LETTER)
+        client.expect(b"QUIT\r\n")
 
 
 def submit(server, numbers):

@@ -6,12 +6,12 @@ domains and a content of 500 octets. The next hop refuses connections. Without P
 """
 
 import multiprocessing
-import socket
 import sqlite3
 import subprocess
 import time
 
 from kit import BINARY, DOMAIN, USER, free_port
+from kit.client import Client
 
 MESSAGES = 1_000_000
 CONTENT = b"From: list@bench.example\r\nSubject: queued\r\n\r\n" + b"x" * 455
@@ -36,24 +36,11 @@ def fill(spool, count):
 
 def probe(port, times, isOver):
     """A client that sends a small message every 10 ms, and notes the seconds from its end to the reply."""
-    with socket.create_connection(("127.0.0.1", port)) as channel:
-        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        replies = channel.makefile("rb")
-
-        def ask(octets, lines=1):
-            channel.sendall(octets)
-            while lines:
-                line = replies.readline()
-                if line[:1] not in b"23":
-                    raise SystemExit(f"probe: {line}")
-                lines -= line[3:4] == b" "
-
-        replies.readline()
-        ask(b"EHLO client.example.net\r\n")
+    with Client(port) as client:
         while not isOver.is_set():
-            ask(f"MAIL FROM:<sender@example.net>\r\nRCPT TO:<{USER}@{DOMAIN}>\r\nDATA\r\n".encode(), 3)
+            client.begin(f"{USER}@{DOMAIN}")
             started = time.monotonic()
-            ask(b"Subject: x\r\n\r\nx\r\n.\r\n")
+            client.expect(b"Subject: x\r\n\r\nx\r\n.\r\n")
             times.put(time.monotonic() - started)
             time.sleep(0.01)
 

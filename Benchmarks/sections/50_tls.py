@@ -9,14 +9,12 @@ more. What it costs is therefore also given by the server's own processor time, 
 import multiprocessing
 import os
 import pathlib
-import re
 import shutil
-import socket
-import ssl
 import subprocess
 import time
 
 from kit import ROOT, DOMAIN, USER, count, free_port, is_listening, table, wait_for
+from kit.client import Client
 
 SECONDS = 4
 CLIENTS = 4
@@ -76,32 +74,12 @@ def processor_seconds(server):
 
 
 def session(port, messages):
-    """One client: STARTTLS, then its messages, a transaction in two writes."""
-    raw = socket.create_connection(("127.0.0.1", port))
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def ask(channel, octets, lines):
-        if octets:
-            channel.sendall(octets)
-        said = b""
-        while len(re.findall(rb"(?m)^\d{3} .*\r\n", said)) < lines:
-            more = channel.recv(65536)
-            if not more:
-                raise SystemExit(f"connection closed after {said}")
-            said += more
-        return said
-
-    ask(raw, b"", 1)
-    ask(raw, b"EHLO client.example.net\r\n", 1)
-    ask(raw, b"STARTTLS\r\n", 1)
-    channel = ssl._create_unverified_context().wrap_socket(raw)
-    ask(channel, b"EHLO client.example.net\r\n", 1)
-    for _ in range(messages):
-        ask(channel, f"MAIL FROM:<sender@example.net>\r\nRCPT TO:<{USER}@{DOMAIN}>\r\nDATA\r\n".encode(), 3)
-        said = ask(channel, LETTER, 1)
-        if not said.startswith(b"250"):
-            raise SystemExit(f"refused: {said}")
-    ask(channel, b"QUIT\r\n", 1)
+    """One client: STARTTLS, then its messages."""
+    with Client(port) as client:
+        client.start_tls()
+        for _ in range(messages):
+            client.send(f"{USER}@{DOMAIN}", LETTER)
+        client.expect(b"QUIT\r\n")
 
 
 def messages(server, sessions, number):

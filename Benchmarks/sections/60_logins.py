@@ -10,11 +10,11 @@ that the clients and the hashes keep busy on all processors, so the first line o
 import base64
 import multiprocessing
 import shutil
-import socket
 import subprocess
 import time
 
 from kit import BINARY, DOMAIN, USER, free_port, is_listening, table, wait_for
+from kit.client import Client
 
 PASSWORD = "correct horse"
 SECONDS = 4
@@ -64,36 +64,13 @@ service auth {{
         self.process.wait(20)
 
 
-class Session:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), 60)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.file = self.socket.makefile("rb")
-        self.reply()
-        self.ask(b"EHLO client.example.net\r\n")
-
-    def reply(self):
-        while True:
-            line = self.file.readline()
-            if line[3:4] != b"-":
-                return line
-
-    def ask(self, octets):
-        self.socket.sendall(octets)
-        return self.reply()
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
-
-
 def log_in(port, end, made):
     """Until it is `end`, as often as it comes to; the number of logins goes to `made`."""
     words = b"AUTH PLAIN " + base64.b64encode(f"\0user0\0{PASSWORD}".encode()) + b"\r\n"
     number = 0
     while time.monotonic() < end:
         try:
-            session = Session(port)
+            session = Client(port, 60)
             said = session.ask(words)
             session.close()
         except OSError:
@@ -120,11 +97,11 @@ def noops(port):
     """Milliseconds of each reply until `end`."""
 
     def measure(end):
-        session, times = Session(port), []
+        session, times = Client(port, 60), []
         while time.monotonic() < end:
             if times and len(times) % NOOPS == 0:
                 session.close()
-                session = Session(port)
+                session = Client(port, 60)
             started = time.monotonic()
             if not session.ask(b"NOOP\r\n").startswith(b"250"):
                 raise SystemExit("NOOP refused")
