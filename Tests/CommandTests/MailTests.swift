@@ -1,4 +1,4 @@
-// Reading and sending mail by `mail`. The dialogue is compared with BSD's in t-19-commands; here are its parts.
+// Reading and sending mail by `mail`. The dialogue is compared with BSD's in t-51-mail; here are its parts.
 
 import Mailboxes
 import Testing

@@ -5,18 +5,17 @@ The program is what `scripts/install test` unpacked: as packages, Exim and Postf
 
 import os
 import pathlib
-import subprocess
 import tempfile
 
 from .addresses import free_port, wait_for
-from .postfix import die_with_parent
+from .daemon import Daemon
 from .server import SCRATCH, run
 
 PROGRAM = pathlib.Path("/usr/local/lib/valija-test/exim/usr/sbin/exim4")
 ACCOUNT = "Debian-exim"
 
 
-class Exim:
+class Exim(Daemon):
     """`with Exim(routers="…", transports="…") as exim`: the sections of its configuration, each the lines below its `begin`;
     `main` are settings of the first section, after those below. Mail may be sent through it from loopback.
 
@@ -76,7 +75,6 @@ begin transports
 begin retry
 {retry}
 """.replace("@MAIL@", str(self.mail)))
-        self.process = None
 
     def command(self, *arguments, **options):
         return run(PROGRAM, "-C", self.configuration, *arguments, **options)
@@ -84,15 +82,9 @@ begin retry
     def start(self):
         done = self.command("-bV")
         assert done.returncode == 0, done.out
-        with open(self.directory / "errors", "ab") as errors:
-            self.process = subprocess.Popen([PROGRAM, "-C", str(self.configuration), "-bdf"], stdin=subprocess.DEVNULL, stdout=errors,
-                                            stderr=errors, preexec_fn=die_with_parent, start_new_session=True)
-        wait_for(lambda: self._is_running() and f"listening for SMTP on [127.0.0.1]:{self.port}" in self.log(), 20, f"Exim's port: {self.log()}")
+        self.launch(PROGRAM, "-C", self.configuration, "-bdf", errors=self.directory / "errors", leads_session=True)
+        wait_for(lambda: self.is_running() and f"listening for SMTP on [127.0.0.1]:{self.port}" in self.log(), 20, f"Exim's port: {self.log()}")
         return self
-
-    def _is_running(self):
-        assert self.process.poll() is None, f"Exim ended with {self.process.returncode}:\n{self.log()}\n{(self.directory / 'errors').read_text()}"
-        return True
 
     def log(self):
         return "".join(path.read_text(errors="replace") for path in sorted(self.log_path.parent.glob("*log")))
@@ -114,15 +106,3 @@ begin retry
     def letters(self, user):
         """The files of the Maildir `mail/USER`, in the order of their names."""
         return [path.read_bytes() for path in sorted((self.mail / user / "new").glob("*"))]
-
-    def stop(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait(10)
-            self.process = None
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()

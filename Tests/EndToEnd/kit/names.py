@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 from .addresses import free_port, wait_for
-from .postfix import die_with_parent
+from .daemon import Daemon
 from .server import SCRATCH, run
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -30,7 +30,7 @@ def own_network(*addresses):
         assert done.returncode == 0, done.out
 
 
-class NameServer:
+class NameServer(Daemon):
     """`with NameServer({"example.": "@ A 192.0.2.1\\n…"}, signed=["example."]) as names`: zones by name, each the lines of a zone
     file without SOA and NS, which are added; None is a zone that cannot be read, for which Knot answers SERVFAIL.
 
@@ -44,7 +44,6 @@ class NameServer:
         self.resolver = f"{addresses[0]}:{self.port}"
         self.signed = list(signed)
         self.configuration = self.directory / "knot.conf"
-        self.process = None
         self.zones = dict(zones)
         (self.directory / "db").mkdir()
         # Children first: their keys stand in their parents.
@@ -131,12 +130,11 @@ zone:
         return {"resolvers": [self.resolver], "dnssec": "always", "trust_anchor": self.anchor(*zones)}
 
     def start(self):
-        self.process = subprocess.Popen(["knotd", "-c", self.configuration], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=open(self.directory / "errors", "ab"), preexec_fn=die_with_parent)
+        self.launch("knotd", "-c", self.configuration, errors=self.directory / "errors")
         zone = next(zone for zone, text in self.zones.items() if text is not None)
 
         def answers():
-            assert self.process.poll() is None, (self.directory / "errors").read_text() + self.log()
+            self.is_running()
             question = [f"@{self.addresses[0]}", "-p", str(self.port), "+timeout=1", "+retry=0", "+dnssec"]
             return all("status: NOERROR" in (out := run("kdig", *question, zone, "SOA").out) and ("RRSIG" in out or zone not in self.signed)
                        for zone in [zone, *self.signed])
@@ -155,15 +153,3 @@ zone:
         self._file(zone).write_text(f"$ORIGIN {zone}\n$TTL 5\n@ SOA ns hostmaster {serial} 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n{text}\n")
         done = run("knotc", "-c", self.configuration, "-b", "zone-reload", zone)
         assert done.returncode == 0, done.out + self.log()
-
-    def stop(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait(10)
-            self.process = None
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()

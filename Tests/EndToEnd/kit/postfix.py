@@ -1,24 +1,16 @@
 """Debian's Postfix on a rendered directory: an instance of its own beside whatever else runs, with the least that takes."""
 
-import ctypes
 import os
 import pathlib
 import shutil
-import signal
 import socket
-import subprocess
 
 from .addresses import wait_for
+from .daemon import Daemon
 from .server import SCRATCH, run
 
-PR_SET_PDEATHSIG = 1
 
-
-def die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-class Postfix:
+class Postfix(Daemon):
     """`valija render` wrote `configuration`; queue, data and log go below `directory`.
 
     Postfix's master starts as root only, and its daemons as the accounts of the package: `directory` and what is above it
@@ -28,7 +20,6 @@ class Postfix:
     def __init__(self, configuration, directory, port):
         assert os.geteuid() == 0, "Postfix starts as root only: run this case as root"
         self.configuration, self.directory, self.port = pathlib.Path(configuration), pathlib.Path(directory), port
-        self.process = None
         self.directory.mkdir(parents=True, exist_ok=True)
         for part in ("queue", "data"):
             (self.directory / part).mkdir()
@@ -70,28 +61,19 @@ class Postfix:
         return run("postconf", "-c", self.configuration, "-h", name).out.strip()
 
     def start(self):
-        """Returns when it listens. It ends with the thread that started it: a killed case leaves no Postfix behind."""
+        """Returns when it listens."""
         done = run("postfix", "-c", self.configuration, "check")
         assert done.returncode == 0, f"postfix check: {done.returncode}\n{done.out}\n{self.log()}"
-        # The master itself and not `postfix start-fg`, whose shell would be all that a signal reaches. It leads a session of
-        # its own, since it ends its daemons as one group.
+        # The master itself and not `postfix start-fg`, whose shell would be all that a signal reaches.
         master = pathlib.Path(self.setting("daemon_directory")) / "master"
-        with open(self.directory / "errors", "ab") as errors:
-            self.process = subprocess.Popen([master, "-c", str(self.configuration), "-d"], stdin=subprocess.DEVNULL, stdout=errors,
-                                            stderr=errors, preexec_fn=die_with_parent, start_new_session=True)
+        self.launch(master, "-c", self.configuration, "-d", errors=self.directory / "errors", leads_session=True)
         wait_for(self.is_listening, 20, "Postfix's port", every=0.05)
         return self
 
     def is_listening(self):
-        assert self.process.poll() is None, f"Postfix ended with {self.process.returncode}:\n{self.log()}"
+        self.is_running()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait(15)
-            self.process = None
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
@@ -105,24 +87,3 @@ class Postfix:
     def wait_queue_empty(self, timeout=30):
         wait_for(lambda: self.is_queue_empty() and self.is_queue_empty(), timeout, f"an empty queue\n{self.log()[-3000:]}", every=0.05)
 
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()
-
-
-def start_dovecot(postfix, home):
-    """The rendered dovecot.conf answers a running Postfix, with the paths of this instance in place of those of the host. Returns
-    the process."""
-    home.mkdir()
-    text = (postfix.configuration / "dovecot.conf").read_text()
-    assert "/var/spool/postfix/private/auth" in text, text
-    text = text.replace("/etc/postfix", str(postfix.configuration)).replace("/var/spool/postfix", str(postfix.directory / "queue"))
-    # Without the seconds that Dovecot lets those wait who were wrong before.
-    text += "auth_failure_delay = 0\nservice anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
-    (home / "dovecot.conf").write_text(f"base_dir = {home}/run\nstate_dir = {home}/state\nlog_path = {home}/log\ninstance_name = {home.parent.name}\n{text}")
-    process = subprocess.Popen(["dovecot", "-F", "-c", str(home / "dovecot.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=open(home / "errors", "ab"), preexec_fn=die_with_parent)
-    wait_for((postfix.directory / "queue/private/auth").exists, 15, f"Dovecot's socket: {(home / 'errors').read_text()}")
-    return process

@@ -48,9 +48,10 @@ import threading
 
 from . import scram
 from .addresses import free_port
+from .dovecot import Logins
 from .facts import facts_of_letter, facts_of_transaction, split_mbox
 from .peers import Dialogue, Sink
-from .postfix import Postfix, start_dovecot
+from .postfix import Postfix
 from .server import BINARY, SCRATCH, Server, run
 from .twin_tls import Credentials, handshake
 
@@ -347,15 +348,14 @@ class PostfixSide(Side):
                 os.makedirs(path, int(mode, 8))
                 shutil.chown(path, user)
         self.postfix.start()
-        self.dovecot = start_dovecot(self.postfix, directory / "dovecot") if self.service != "smtp" else None
+        self.dovecot = Logins.rendered(self.postfix, directory / "dovecot").start() if self.service != "smtp" else None
 
     def settle(self):
         self.postfix.wait_queue_empty()
 
     def stop(self):
         if self.dovecot:
-            self.dovecot.terminate()
-            self.dovecot.wait(15)
+            self.dovecot.stop()
         self.postfix.stop()
         self.close()
 

@@ -15,8 +15,8 @@ import time
 
 from kit import *
 from kit.certificates import Authority
-from kit.dovecot import Dovecot
-from kit.postfix import Postfix, start_dovecot
+from kit.dovecot import Dovecot, Logins
+from kit.postfix import Postfix
 
 # Accounts that every Debian has (base-passwd).
 USERS = {"games": {}, "news": {"mailbox": {"format": "mbox"}}, "uucp": {"forward": ["games"], "keep_copy": True}}
@@ -294,39 +294,34 @@ for maps in ("texthash", "lmdb"):
             client.ehlo()
             return client
 
-        with postfix:
-            dovecot = start_dovecot(postfix, postfix.home / "dovecot")
-            try:
-                for client in (connect(), connect("mail.example.net"), connect(wrapped=True), connect("mail.example.net", wrapped=True)):
-                    with client:
-                        assert client.has_extn("auth")
-                        client.mail("stranger@elsewhere.example")
-                        assert client.rcpt("games@example.org")[0] == 554, "nobody without a login, not even from a network of ours"
-                with connect() as client:
-                    for user, password in (("games", "wrong"), ("uucp", ""), ("uucp", "HASH"), ("nobody", "correct horse")):
-                        try:
-                            client.login(user, password)
-                            assert False, (user, password)
-                        except smtplib.SMTPAuthenticationError:
-                            pass
-                        client.ehlo()
-                for user, password, allowed, refused in (
-                    ("games", "correct horse", ["games@example.org", "games+x@example.net", "postmaster@example.org", "office@elsewhere.example", ""],
-                     ["news@example.org", "everyone@example.org", "someone@elsewhere.example", "anything@shop.example"]),
-                    ("NEWS", "U*U", ["news@example.net"], ["games@example.org", "office@elsewhere.example"]),
-                ):
-                    with connect() as client:
+        with postfix, Logins.rendered(postfix, postfix.home / "dovecot"):
+            for client in (connect(), connect("mail.example.net"), connect(wrapped=True), connect("mail.example.net", wrapped=True)):
+                with client:
+                    assert client.has_extn("auth")
+                    client.mail("stranger@elsewhere.example")
+                    assert client.rcpt("games@example.org")[0] == 554, "nobody without a login, not even from a network of ours"
+            with connect() as client:
+                for user, password in (("games", "wrong"), ("uucp", ""), ("uucp", "HASH"), ("nobody", "correct horse")):
+                    try:
                         client.login(user, password)
-                        for sender in allowed + refused:
-                            client.rset()
-                            client.mail(sender)
-                            code, text = client.rcpt("uucp@example.org")
-                            assert code == (250 if sender in allowed else 553), (user, sender, code, text)
-                with connect(wrapped=True) as client:
-                    client.login("games", "correct horse")
-                    client.sendmail("games@example.org", ["news@example.org"], message("submitted"))
-                postfix.wait_queue_empty()
-                assert [letter["Subject"] for letter in postfix.letters("news")] == ["submitted"], postfix.log()
-            finally:
-                dovecot.terminate()
-                dovecot.wait(15)
+                        assert False, (user, password)
+                    except smtplib.SMTPAuthenticationError:
+                        pass
+                    client.ehlo()
+            for user, password, allowed, refused in (
+                ("games", "correct horse", ["games@example.org", "games+x@example.net", "postmaster@example.org", "office@elsewhere.example", ""],
+                 ["news@example.org", "everyone@example.org", "someone@elsewhere.example", "anything@shop.example"]),
+                ("NEWS", "U*U", ["news@example.net"], ["games@example.org", "office@elsewhere.example"]),
+            ):
+                with connect() as client:
+                    client.login(user, password)
+                    for sender in allowed + refused:
+                        client.rset()
+                        client.mail(sender)
+                        code, text = client.rcpt("uucp@example.org")
+                        assert code == (250 if sender in allowed else 553), (user, sender, code, text)
+            with connect(wrapped=True) as client:
+                client.login("games", "correct horse")
+                client.sendmail("games@example.org", ["news@example.org"], message("submitted"))
+            postfix.wait_queue_empty()
+            assert [letter["Subject"] for letter in postfix.letters("news")] == ["submitted"], postfix.log()

@@ -3,59 +3,12 @@ relay would take from nobody."""
 
 import base64
 import json
-import pathlib
-import subprocess
 
 from kit import *
-from kit.postfix import Postfix, die_with_parent
+from kit.relay import Relay
 
 USER, PASSWORD = "mx.example.org", "s3cret, with = and \\"
 OUT = "someone@elsewhere.example"
-
-
-class Relay(Postfix):
-    """A Postfix that takes mail of those who log in, and of nobody else, and delivers it to smtp-sink: configured by hand."""
-
-    def __init__(self, mechanisms, sink):
-        home = pathlib.Path(subprocess.check_output(["mktemp", "-d", f"{SCRATCH}/relay-XXXXXX"], text=True).strip())
-        configuration = home / "etc"
-        configuration.mkdir()
-        port = free_port()
-        (configuration / "main.cf").write_text(
-            "compatibility_level = 3.6\nmyhostname = relay.example.net\nmydestination =\nmynetworks =\nalias_maps =\nsmtputf8_enable = no\n"
-            f"inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nrelayhost = [127.0.0.1]:{sink.port}\n"
-            "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\nsmtpd_sasl_security_options = noanonymous\n"
-            "smtpd_relay_restrictions = permit_sasl_authenticated, reject\nsmtpd_sasl_authenticated_header = yes\n")
-        services = [f"127.0.0.1:{port} inet n - n - - smtpd", "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
-                    "tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
-                    "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp",
-                    "relay unix - - n - - smtp", "showq unix n - n - - showq", "error unix - - n - - error", "retry unix - - n - - error",
-                    "discard unix - - n - - discard", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd"]
-        (configuration / "master.cf").write_text("\n".join(services) + "\n")
-        self.home, self.mechanisms, self.dovecot = home, mechanisms, None
-        super().__init__(configuration, home / "instance", port)
-
-    def __enter__(self):
-        super().__enter__()
-        home = self.home / "dovecot"
-        home.mkdir()
-        hashed = run(BINARY, "password", "--scheme", "scram-sha-1" if "scram-sha-1" in self.mechanisms else "scram-sha-256", input=PASSWORD + "\n").out.strip()
-        (home / "users").write_text(f"{USER}:{hashed}::::::\n")
-        (home / "dovecot.conf").write_text(
-            f"base_dir = {home}/run\nstate_dir = {home}/state\nlog_path = {home}/log\ninstance_name = {self.home.name}\nprotocols =\nssl = no\n"
-            f"disable_plaintext_auth = no\nauth_mechanisms = {self.mechanisms}\nauth_failure_delay = 0\n"
-            f"passdb {{\n  driver = passwd-file\n  args = {home}/users\n}}\nuserdb {{\n  driver = static\n  args = uid=65532 gid=65532 home=/nonexistent\n}}\n"
-            f"service auth {{\n  user = root\n  unix_listener {self.directory}/queue/private/auth {{\n    mode = 0600\n    user = postfix\n  }}\n}}\n"
-            "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n")
-        self.dovecot = subprocess.Popen(["dovecot", "-F", "-c", str(home / "dovecot.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=open(home / "errors", "ab"), preexec_fn=die_with_parent)
-        wait_for((self.directory / "queue/private/auth").exists, 15, "Dovecot's socket")
-        return self
-
-    def __exit__(self, *exception):
-        self.dovecot.terminate()
-        self.dovecot.wait(15)
-        return super().__exit__(*exception)
 
 
 def relayhost(port, password=PASSWORD, **more):
@@ -65,7 +18,7 @@ def relayhost(port, password=PASSWORD, **more):
 for mechanisms in ("plain", "login", "scram-sha-1", "scram-sha-256", "plain login scram-sha-256"):
     @test(f"Postfix with Dovecot as the relay takes a login, of {mechanisms}")
     def _(mechanisms=mechanisms):
-        with Sink() as sink, Relay(mechanisms, sink) as relay:
+        with Sink() as sink, Relay(sink, logins=(mechanisms, USER, PASSWORD)) as relay:
             secret = relay.home / "secret"
             secret.write_text(PASSWORD + "\n")
             with Server(relayhost=relayhost(relay.port, {"file": str(secret)})) as server:
@@ -82,7 +35,7 @@ for mechanisms in ("plain", "login", "scram-sha-1", "scram-sha-256", "plain logi
 
 @test("a wrong password defers the mail, and says what the relay said; the right one, after a reload, sends it", limit=90)
 def _():
-    with Sink() as sink, Relay("plain login", sink) as relay, Server(relayhost=relayhost(relay.port, "wrong")) as server:
+    with Sink() as sink, Relay(sink, logins=("plain login", USER, PASSWORD)) as relay, Server(relayhost=relayhost(relay.port, "wrong")) as server:
         queue_id = server.send(message("to wait"), [OUT])
         deferred = server.wait_event("delivery.deferred", queue_id=queue_id)
         assert deferred["dsn"] == "4.7.8" and "535 5.7.8" in deferred["reply"] and "wrong" not in deferred["reply"], deferred

@@ -2,15 +2,12 @@
 login. In a network of the case's own, where port 25 is free."""
 
 import json
-import pathlib
 import socket
-import subprocess
-import time
 
 from kit import *
 from kit.certificates import Authority, openssl
 from kit.names import NameServer, own_network
-from kit.postfix import Postfix, die_with_parent
+from kit.relay import Relay
 
 own_network()
 HERE, OTHER = Authority(SCRATCH / "authority"), Authority(SCRATCH / "other")
@@ -18,6 +15,7 @@ NAME = "mx.partner.example"
 RIGHT = HERE.issue(NAME)
 USER, PASSWORD = "mx.example.org", "s3cret, with = and \\"
 OUT = "someone@elsewhere.example"
+ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 
 def selfsigned(name):
@@ -50,51 +48,27 @@ def outcome(server, to=OUT, text="out", timeout=20):
     return found
 
 
-def relay(home_name, parameters, port, sink, wrapper="no", addresses=("127.0.0.1",)):
-    """The configuration of a Postfix that passes all on to smtp-sink."""
-    home = pathlib.Path(subprocess.check_output(["mktemp", "-d", f"{SCRATCH}/{home_name}-XXXXXX"], text=True).strip())
-    configuration = home / "etc"
-    configuration.mkdir()
-    (configuration / "main.cf").write_text(
-        "compatibility_level = 3.6\nmyhostname = relay.example.net\nmydestination =\nalias_maps =\nsmtputf8_enable = no\n"
-        f"inet_interfaces = all\ninet_protocols = ipv4\nrelayhost = [127.0.0.1]:{sink.port}\n"
-        "smtpd_tls_loglevel = 1\nsmtpd_tls_received_header = yes\n" + "".join(f"{name} = {value}\n" for name, value in parameters.items()))
-    services = [f"{address}:{port} inet n - n - - smtpd -o smtpd_tls_wrappermode={wrapper}" for address in addresses] + [
-        "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "tlsmgr unix - - n 1000? 1 tlsmgr",
-        "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce",
-        "verify unix - - n - 1 verify", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp", "relay unix - - n - - smtp",
-        "showq unix n - n - - showq", "error unix - - n - - error", "retry unix - - n - - error", "discard unix - - n - - discard",
-        "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd"]
-    (configuration / "master.cf").write_text("\n".join(services) + "\n")
-    return home
+TLS_IN = {"smtpd_tls_loglevel": "1", "smtpd_tls_received_header": "yes", "smtpd_tls_chain_files": f"{RIGHT[1]}, {RIGHT[0]}"}
 
 
-class Receiver(Postfix):
+def receiver(level, sink):
     """Debian's Postfix that takes mail for everyone, at four addresses, with TLS at this level."""
-
-    ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
-
-    def __init__(self, level, sink):
-        chain, key = RIGHT
-        port = free_port()
-        home = relay("receiver", {"smtpd_tls_security_level": level, "smtpd_tls_chain_files": f"{key}, {chain}", "mynetworks": "127.0.0.0/8"},
-                     port, sink, addresses=self.ADDRESSES)
-        super().__init__(home / "etc", home / "instance", port)
+    return Relay(sink, TLS_IN | {"smtpd_tls_security_level": level, "mynetworks": "127.0.0.0/8"}, addresses=ADDRESSES)
 
 
 @test("Postfix at each of its levels gets mail at each of ours as the two allow it, and says the same of TLS", limit=120)
 def _():
     ours = ["none", "may", "encrypt", "verify"]
-    with Sink() as sink, Receiver("none", sink) as none, Receiver("may", sink) as may, Receiver("encrypt", sink) as encrypt:
+    with Sink() as sink, receiver("none", sink) as none, receiver("may", sink) as may, receiver("encrypt", sink) as encrypt:
         receivers = {"none": none, "may": may, "encrypt": encrypt}
         routes, destinations = {}, {}
-        for theirs, receiver in receivers.items():
-            for level, address in zip(ours, receiver.ADDRESSES):
-                place = f"[{address}]:{receiver.port}"
+        for theirs, postfix in receivers.items():
+            for level, address in zip(ours, ADDRESSES):
+                place = f"[{address}]:{postfix.port}"
                 routes[f"{level}.{theirs}.example"] = place
                 destinations[place] = {"level": level, "names": [NAME]} if level == "verify" else level
         with Server(routes=routes, tls=outgoing(destinations=destinations)) as server:
-            for theirs, receiver in receivers.items():
+            for theirs, postfix in receivers.items():
                 for level in ours:
                     found = outcome(server, f"x@{level}.{theirs}.example")
                     what = (level, theirs, found)
@@ -107,7 +81,7 @@ def _():
                     else:
                         assert found["event"] == "delivery.sent" and found["tls"]["version"] == "TLSv1.3", what
                         assert found["tls"]["verification"] == ("verified" if level == "verify" else "none"), what
-                        assert f"{found['tls']['version']} with cipher {found['tls']['cipher']}" in receiver.log(), receiver.log()
+                        assert f"{found['tls']['version']} with cipher {found['tls']['cipher']}" in postfix.log(), postfix.log()
             for event in server.events("session.encrypted", service="smtp"):
                 assert event["relay"].endswith(f":{may.port}") or event["relay"].endswith(f":{encrypt.port}"), event
             _, metrics = server.http("/metrics")
@@ -265,40 +239,10 @@ def _():
         assert found["event"] == "delivery.sent" and found["tls"]["verification"] == "verified", found
 
 
-class Relay(Postfix):
+def relay(mechanisms, sink, implicit):
     """A Postfix that takes mail of those who log in, in TLS alone, from the first octet or after STARTTLS."""
-
-    def __init__(self, mechanisms, sink, implicit):
-        chain, key = RIGHT
-        port = 465 if implicit else free_port()
-        home = relay("relay", {
-            "smtpd_tls_security_level": "may", "smtpd_tls_chain_files": f"{key}, {chain}", "mynetworks": "", "smtpd_tls_auth_only": "yes",
-            "smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": "private/auth", "smtpd_sasl_security_options": "noanonymous",
-            "smtpd_relay_restrictions": "permit_sasl_authenticated, reject"}, port, sink, wrapper="yes" if implicit else "no")
-        self.home, self.mechanisms, self.dovecot = home, mechanisms, None
-        super().__init__(home / "etc", home / "instance", port)
-
-    def __enter__(self):
-        super().__enter__()
-        home = self.home / "dovecot"
-        home.mkdir()
-        hashed = run(BINARY, "password", "--scheme", "scram-sha-256", input=PASSWORD + "\n").out.strip()
-        (home / "users").write_text(f"{USER}:{hashed}::::::\n")
-        (home / "dovecot.conf").write_text(
-            f"base_dir = {home}/run\nstate_dir = {home}/state\nlog_path = {home}/log\ninstance_name = {self.home.name}\nprotocols =\nssl = no\n"
-            f"disable_plaintext_auth = no\nauth_mechanisms = {self.mechanisms}\nauth_failure_delay = 0\n"
-            f"passdb {{\n  driver = passwd-file\n  args = {home}/users\n}}\nuserdb {{\n  driver = static\n  args = uid=65532 gid=65532 home=/nonexistent\n}}\n"
-            f"service auth {{\n  user = root\n  unix_listener {self.directory}/queue/private/auth {{\n    mode = 0600\n    user = postfix\n  }}\n}}\n"
-            "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n")
-        self.dovecot = subprocess.Popen(["dovecot", "-F", "-c", str(home / "dovecot.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=open(home / "errors", "ab"), preexec_fn=die_with_parent)
-        wait_for((self.directory / "queue/private/auth").exists, 15, "Dovecot's socket")
-        return self
-
-    def __exit__(self, *exception):
-        self.dovecot.terminate()
-        self.dovecot.wait(15)
-        return super().__exit__(*exception)
+    return Relay(sink, TLS_IN | {"smtpd_tls_security_level": "may", "smtpd_tls_auth_only": "yes"}, 465 if implicit else None, implicit=implicit,
+                 logins=(mechanisms, USER, PASSWORD))
 
 
 def login(port, **more):
@@ -308,13 +252,13 @@ def login(port, **more):
 for mechanisms, implicit in (("plain", True), ("scram-sha-256", True), ("login", False), ("plain scram-sha-256", False)):
     @test(f"a relay gets the login in TLS, of {mechanisms}, {'from the first octet at port 465' if implicit else 'after STARTTLS'}")
     def _(mechanisms=mechanisms, implicit=implicit):
-        with Sink() as sink, Relay(mechanisms, sink, implicit) as relay:
-            place = f"[127.0.0.1]:{relay.port}"
-            with Server(relayhost=login(relay.port), tls=outgoing(destinations={place: {"level": "verify", "names": [NAME]}})) as server:
+        with Sink() as sink, relay(mechanisms, sink, implicit) as postfix:
+            place = f"[127.0.0.1]:{postfix.port}"
+            with Server(relayhost=login(postfix.port), tls=outgoing(destinations={place: {"level": "verify", "names": [NAME]}})) as server:
                 found = outcome(server)
-                assert found["event"] == "delivery.sent" and found["tls"]["verification"] == "verified", (found, relay.log())
-                wait_for(lambda: sink.messages, what=f"the message: {relay.log()}")
-                assert f"sasl_method={mechanisms.split()[-1].upper()}, sasl_username={USER}" in relay.log(), relay.log()
+                assert found["event"] == "delivery.sent" and found["tls"]["verification"] == "verified", (found, postfix.log())
+                wait_for(lambda: sink.messages, what=f"the message: {postfix.log()}")
+                assert f"sasl_method={mechanisms.split()[-1].upper()}, sasl_username={USER}" in postfix.log(), postfix.log()
                 assert PASSWORD not in server.log_path.read_text()
 
 
