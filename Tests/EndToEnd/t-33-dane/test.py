@@ -1,15 +1,18 @@
 """DANE (RFC 7672): mail to hosts with TLSA records of every kind in signed zones, and the verdict of Debian's posttls-finger on the same.
 In a network of the case's own, with Knot as the name server, Unbound as the resolver that validates for both, and servers at port 25."""
 
+import contextlib
 import hashlib
 import pathlib
 import re
+import socket
 import subprocess
+import threading
 
 from kit import *
 from kit.certificates import Authority, openssl
+from kit.daemon import Daemon
 from kit.names import NameServer, own_network
-from kit.postfix import die_with_parent
 
 own_network()
 HERE, OTHER = Authority(SCRATCH / "authority"), Authority(SCRATCH / "other")
@@ -97,7 +100,7 @@ ZONES = {
 }
 
 
-class Unbound:
+class Unbound(Daemon):
     """The resolver that both ask: it validates from the key of dane.example on."""
 
     def __init__(self, names):
@@ -108,21 +111,58 @@ class Unbound:
             f'server:\n  directory: "{home}"\n  chroot: ""\n  username: ""\n  pidfile: "{home}/pid"\n  interface: 127.0.0.1@53\n  do-not-query-localhost: no\n'
             f'  trust-anchor-file: "{anchor}"\n  use-syslog: no\n  logfile: "{home}/log"\n  do-daemonize: no\n  val-log-level: 2\n  module-config: "validator iterator"\n'
             f'  local-zone: "example." nodefault\n  domain-insecure: "unsigned.example."\n  num-threads: 1\nremote-control:\n  control-enable: no\n{stubs}')
-        self.log = home / "log"
-        self.process = subprocess.Popen(["unbound", "-d", "-c", str(home / "unbound.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=open(home / "errors", "ab"), preexec_fn=die_with_parent)
-        wait_for(lambda: "ad;" in run("kdig", "@127.0.0.1", "+dnssec", "+timeout=1", "+retry=0", "ee.dane.example", "MX").out, 20,
-                 f"Unbound's validated answer: {(home / 'errors').read_text()}")
+        self.home = home
+
+    def start(self):
+        self.launch("unbound", "-d", "-c", self.home / "unbound.conf", errors=self.home / "errors")
+        wait_for(lambda: self.is_running() and "ad;" in run("kdig", "@127.0.0.1", "+dnssec", "+timeout=1", "+retry=0", "ee.dane.example", "MX").out, 20,
+                 "Unbound's validated answer")
+        return self
+
+    def log(self):
+        return (self.home / "log").read_text()
+
+
+class DeafResolver:
+    """Passes questions on to Unbound and its answers back; those about TLSA records it does not hear. Over TCP it is not there."""
+
+    TLSA = 52
+
+    def __init__(self):
+        self.questions = []  # about TLSA records: the names
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.place = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        while True:
+            try:
+                question, asker = self.socket.recvfrom(4096)
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(question, asker), daemon=True).start()
+
+    def _answer(self, question, asker):
+        labels, at = [], 12
+        while length := question[at]:
+            labels.append(question[at + 1:at + 1 + length].decode().lower())
+            at += 1 + length
+        if int.from_bytes(question[at + 1:at + 3], "big") == self.TLSA:
+            return self.questions.append(".".join(labels))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream, contextlib.suppress(OSError):
+            upstream.settimeout(5)
+            upstream.sendto(question, ("127.0.0.1", 53))
+            self.socket.sendto(upstream.recv(65536), asker)
 
     def close(self):
-        self.process.terminate()
-        self.process.wait(10)
+        self.socket.close()
 
 
 class World:
     def __enter__(self):
         self.names = NameServer(ZONES, signed=["dane.example.", "_tcp.mx.bogustlsa.dane.example."], wrong=["_tcp.mx.bogustlsa.dane.example."]).start()
-        self.unbound = Unbound(self.names)
+        self.unbound = Unbound(self.names).start()
         self.sinks = {name: Sink(host=HOSTS[name], port=25, certificate=None if certificate is PLAIN else certificate)
                       for name, (certificate, *_) in CASES.items()}
         return self
@@ -130,11 +170,11 @@ class World:
     def __exit__(self, *_):
         for sink in self.sinks.values():
             sink.close()
-        self.unbound.close()
+        self.unbound.stop()
         self.names.stop()
 
-    def server(self, **keys):
-        return Server(dns={"resolvers": ["127.0.0.1:53"], "dnssec": "always", "trust_anchor": self.names.anchor("dane.example.")},
+    def server(self, resolver="127.0.0.1:53", **keys):
+        return Server(dns={"resolvers": [resolver], "dnssec": "always", "trust_anchor": self.names.anchor("dane.example.")},
                       tls={"outgoing": {"level": "dane"}}, **keys)
 
     def finger(self, domain):
@@ -202,6 +242,21 @@ def _():
         for _ in range(2):
             assert outcome(server, "ee.dane.example")[0] == "dane"
         assert world.sinks["ee"].connections == 1
+
+
+@test("where nobody answers for the TLSA records the mail waits: it goes neither in clear nor in TLS with whomever", limit=120)
+def _():
+    with World() as world, contextlib.closing(DeafResolver()) as deaf, world.server(deaf.place) as server:
+        # RFC 7672 §2.1.1: no answer is not the answer that there is none, whether or not the server has STARTTLS.
+        for name in ("ee", "plain"):
+            got, found = outcome(server, f"{name}.dane.example")
+            assert got == "4.7.5" and f"TLSA records of host mx.{name}.dane.example" in found["reply"] and "could not be looked up" in found["reply"], found
+            assert f"_25._tcp.mx.{name}.dane.example" in deaf.questions, deaf.questions
+            assert not world.sinks[name].commands, world.sinks[name].commands
+        # Where there are none, the record that says so of the host's other types says it of these as well (RFC 8198): nobody needs to ask.
+        assert outcome(server, "norecord.dane.example")[0] == "none" and not any("norecord" in name for name in deaf.questions), deaf.questions
+        # The same resolver is good enough where no record is asked for.
+        assert outcome(server, "unsigned.example")[0] == "none"
 
 
 @test("posttls-finger of Debian's Postfix comes to the same verdicts", limit=120)

@@ -1,4 +1,4 @@
-"""Debian's Exim as the next hop and as the sender: by BDAT and pipelined, by STARTTLS from its GnuTLS, with DSN, SMTPUTF8 and SIZE,
+"""Debian's Exim as the next hop and as the sender: by BDAT and pipelined, by STARTTLS from its GnuTLS and to it, with DSN, SMTPUTF8 and SIZE,
 callouts, cut-through delivery, and LMTP."""
 
 import email
@@ -10,7 +10,7 @@ from kit.certificates import Authority
 from kit.exim import ACCOUNT, Exim
 from kit.reports import Report
 
-HERE = Authority(SCRATCH / "authority")
+HERE, OTHER = Authority(SCRATCH / "authority"), Authority(SCRATCH / "other")
 OUT = "exim.example.net"  # the domain that Exim has
 EIGHT_BIT = ("Subject: 8\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
              "Grüße\r\n.\r\n..\r\n").encode()
@@ -221,6 +221,66 @@ def _():
         server.wait_event("delivery.sent", queue_id=queue_id)
         [letter] = exim.letters("dave")
         assert email.message_from_bytes(letter).get_payload(decode=True) == b"\0\1\r\n\r\xff\n.\r\n", letter
+
+
+def outgoing(exim, level, authority=HERE):
+    """`tls.outgoing` for mail to this Exim, as a line of a manifest."""
+    rule = "{level: verify, names: [exim.example.net]}" if level == "verify" else level
+    return f'tls: {{outgoing: {{level: none, trust_store: {authority.certificate}, destinations: {{"[127.0.0.1]:{exim.port}": {rule}}}}}}}\n'
+
+
+def standard_name(cipher):
+    """Of a cipher by OpenSSL's name: IANA's, which those of TLS 1.3 have anyway."""
+    if cipher.startswith("TLS_"):
+        return cipher
+    return [line for line in run("openssl", "ciphers", "-stdname", cipher).out.splitlines() if f" {cipher} " in line][0].split()[0]
+
+
+@test("mail goes to Exim's GnuTLS in TLS 1.3 and 1.2: our log, its log and its Received say the same version and cipher", limit=90)
+def _():
+    for priority, version in (("NORMAL", "TLSv1.3"), ("NORMAL:-VERS-TLS1.3", "TLSv1.2")):
+        for level in "may", "encrypt", "verify":
+            server, exim = pair(main=f"tls_require_ciphers = {priority}")
+            with open(server.manifest_path, "a") as file:
+                file.write(outgoing(exim, level))
+            with exim, server.start():
+                sent = message("in TLS", ".\r\n..\r\nx\r\n" * 20_000)
+                queue_id = server.send(sent, [f"dave@{OUT}"], sender="alice@example.org")
+                tls = server.wait_event("delivery.sent", queue_id=queue_id)["tls"]
+                assert tls["version"] == version and tls["verification"] == ("verified" if level == "verify" else "none"), (level, tls)
+                exim.wait_queue_empty()
+                # Exim writes TLS1.3:ECDHE_X25519__ECDSA_SECP256R1_SHA256__AES_256_GCM:256 in its log.
+                found = re.search(r" P=esmtps .*\bX=(TLS1\.\d):\w+__(\w+):\d+ ", exim.wait_log("<= alice@example.org"))
+                assert found and found[1].replace("TLS", "TLSv") == version and f"_{found[2]}_" in standard_name(tls["cipher"]), (tls, exim.log())
+                [letter] = exim.letters("dave")
+                assert body_of(letter) == body_of(sent)
+                received = " ".join(email.message_from_bytes(letter).get_all("Received")[0].split())
+                told = re.search(r" with esmtps \((TLS1\.\d)\) tls (TLS_\w+) ", received)
+                # In TLS 1.3, whose ciphers have no key exchange in their names, Exim with GnuTLS names one of TLS 1.2 with the same encryption.
+                end = tls["cipher"].partition("TLS_")[2] or standard_name(tls["cipher"])
+                assert told and told[1] == found[1] and told[2].endswith(end), (tls, received)
+
+
+@test("Exim's certificate has to be of an authority of ours at verify: with another trust store the mail waits, and goes when it is the right one")
+def _():
+    server, exim = pair()
+    text = server.manifest_path.read_text()
+    server.manifest_path.write_text(text + outgoing(exim, "verify", OTHER))
+    with exim, server.start():
+        queue_id = server.send(message("to be verified"), [f"dave@{OUT}"], sender="alice@example.org")
+        deferred = server.wait_event("delivery.deferred", queue_id=queue_id)
+        assert deferred["dsn"] == "4.7.5" and "self-signed certificate in certificate chain" in deferred["reply"], deferred
+        assert "<= " not in exim.log(), exim.log()
+        # Another name than the certificate's is no better.
+        for names, is_right in (("[mx.example.com]", False), ("[exim.example.net]", True)):
+            server.manifest_path.write_text(text + outgoing(exim, "verify").replace("[exim.example.net]", names))
+            done = server.valija("reload")
+            assert done.returncode == 0, done.out
+            if not is_right:
+                wait_for(lambda: any("ostname mismatch" in event["reply"] for event in server.events("delivery.deferred", queue_id=queue_id)), 20, "the wrong name")
+        assert server.wait_event("delivery.sent", queue_id=queue_id)["tls"]["verification"] == "verified"
+        exim.wait_queue_empty()
+        assert len(exim.letters("dave")) == 1
 
 
 # Exim as the sender
