@@ -43,7 +43,7 @@ package enum Decision: Hashable, Sendable {
     }
 }
 
-package struct AccessPolicy: Sendable {
+package final class AccessPolicy: Sendable {
     package struct Configuration: Sendable {
         /// The manifest's file name, as rules show it.
         package var manifest: String

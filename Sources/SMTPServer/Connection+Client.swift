@@ -70,10 +70,12 @@ extension Connection {
     func renewPrivileges() {
         session.mayUseVERP = configuration.policy.mayRelay(client)
         session.isWithinHost = client.isLocalProcess
-        session.privileges = []
-        guard let address = client.address else { return }
-        if configuration.rules.override.contains(where: { $0.contains(address) }) { session.privileges.insert(.override) }
-        if configuration.rules.forward.contains(where: { $0.contains(address) }) { session.privileges.insert(.forward) }
+        var privileges = ServerSession.Privileges(rawValue: 0)
+        if let address = client.address {
+            if configuration.rules.override.contains(where: { $0.contains(address) }) { privileges.insert(.override) }
+            if configuration.rules.forward.contains(where: { $0.contains(address) }) { privileges.insert(.forward) }
+        }
+        session.privileges = privileges
     }
 
     /// XCLIENT: another client from here on, logged in if the proxy says so and only then. Its name is believed as it is said.

@@ -31,17 +31,23 @@ final class Connection: ChannelDuplexHandler {
     private static let cork = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_CORK))
 
     /// A message between MAIL and its end.
-    private struct Transaction {
+    private final class Transaction {
         let configuration: SMTPService.Configuration
         var sender: Address?
         /// What XFORWARD said of it.
-        var forwarded: ClientClaims?
+        let forwarded: ClientClaims?
         /// What RCPT led to, in the order of the envelope's recipients.
         var destinations: [[Destination]] = []
         var envelope: Envelope?
         var id: QueueID?
         var sink: ContentSink?
         var received = Timestamp(microseconds: 0)
+
+        init(configuration: SMTPService.Configuration, sender: Address?, forwarded: ClientClaims?) {
+            self.configuration = configuration
+            self.sender = sender
+            self.forwarded = forwarded
+        }
     }
 
     let service: SMTPService
@@ -270,14 +276,14 @@ final class Connection: ChannelDuplexHandler {
     }
 
     private func judgeRecipient(_ recipient: EnvelopeRecipient) -> Reply {
-        guard let policy = transaction?.configuration.policy else { return Reply(503, EnhancedCode(5, 5, 1), "Error: need MAIL command") }
-        if let reply = refusalOfTooMuch(.recipients, "RCPT", sender: transaction!.sender, to: recipient.address) { return reply }
-        let decision = policy.decide(recipient: recipient.address, client: client)
+        guard let transaction else { return Reply(503, EnhancedCode(5, 5, 1), "Error: need MAIL command") }
+        if let reply = refusalOfTooMuch(.recipients, "RCPT", sender: transaction.sender, to: recipient.address) { return reply }
+        let decision = transaction.configuration.policy.decide(recipient: recipient.address, client: client)
         switch decision {
         case .accept(let destinations, _):
-            transaction!.destinations.append(destinations)
+            transaction.destinations.append(destinations)
         case .refuse(let reply, let rule):
-            logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction!.sender), to: recipient.address, rule: rule)
+            logRefusal(reply, command: "RCPT", envelope: Envelope(sender: transaction.sender), to: recipient.address, rule: rule)
         }
         return decision.reply
     }
@@ -292,7 +298,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     private func beginContent(_ envelope: Envelope) {
-        guard var open = transaction, let context else { return }
+        guard let open = transaction, let context else { return }
         let now = service.now()
         let id = service.queue.spool.nextID(now: now)
         let trace = receivedField(origin, by: open.configuration.session.hostname, id: id, recipients: envelope.recipients, at: now)
@@ -303,7 +309,6 @@ final class Connection: ChannelDuplexHandler {
         sink.onDrained = { [unowned self] in pump() }
         (open.envelope, open.id, open.sink, open.received) = (envelope, id, sink, now)
         open.envelope?.sender = open.sender
-        transaction = open
     }
 
     private func abandonContent() {
@@ -325,7 +330,7 @@ final class Connection: ChannelDuplexHandler {
     private func accept(_ open: Transaction, _ content: MessageContent) {
         guard let id = open.id, var envelope = open.envelope, let loop else { return }
         let beginning = if case .inline(let bytes) = content { bytes } else { open.sink!.beginning }
-        let summary = HeaderSummary(beginning.readableBytesView)
+        let summary = HeaderSummary(beginning)
         guard summary.hops <= HeaderSummary.mostHops else {
             let reply = Reply(554, EnhancedCode(5, 4, 6), "Error: too many hops")
             logRefusal(reply, command: "DATA", envelope: envelope, id: id)

@@ -107,7 +107,6 @@ package final class Listener: Sendable {
                     // Here rather than as child options, each of which would take a future of its own.
                     if let options = channel.syncOptions {
                         try options.setOption(.allowRemoteHalfClosure, value: true)
-                        try options.setOption(.maxMessagesPerRead, value: 4)
                         try options.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 65536))
                     }
                     let address = channel.remoteAddress?.ipAddress.flatMap { IPAddress($0) }

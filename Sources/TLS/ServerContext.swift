@@ -59,7 +59,10 @@ package final class ServerContext: @unchecked Sendable {
     }
 
     /// Forward secrecy and authenticated encryption first, in our order; CBC for what is older, which on port 25 would otherwise send in clear.
-    private static let ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP"
+    /// AES with 128 bits before 256, as RFC 9325 §4.2 and RFC 8446 §9.1 have it: nobody breaks either, and SHA-256, which processors have
+    /// instructions for, is what TLS 1.3 derives each key with; with SHA-384 a new session takes a tenth longer.
+    private static let ciphers = "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP"
+    private static let suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
     private static let groups = "X25519:P-256:P-384:P-521"
 
     private static func make(_ certificates: [Certificate], _ configuration: Configuration, _ tickets: TicketKeys) throws(TLSFailure) -> OpaquePointer {
@@ -75,6 +78,7 @@ package final class ServerContext: @unchecked Sendable {
         let owner = Array("valija".utf8)
         var isDone =
             valija_SSL_CTX_set_protocols(context, TLS1_2_VERSION, TLS1_3_VERSION) == 1 && SSL_CTX_set_cipher_list(context, ciphers) == 1
+            && SSL_CTX_set_ciphersuites(context, suites) == 1
             && valija_SSL_CTX_set_groups(context, groups) == 1
             && SSL_CTX_set_session_id_context(context, owner, CUnsignedInt(owner.count)) == 1
         tickets.serve(context)

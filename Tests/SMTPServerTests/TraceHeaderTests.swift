@@ -55,7 +55,7 @@ func severalRecipients() {
         ("", 0, nil),
     ] as [(String, Int, String?)])
 func headerSummary(header: String, hops: Int, messageID: String?) {
-    let summary = HeaderSummary(ByteBuffer(string: header).readableBytesView)
+    let summary = HeaderSummary(ByteBuffer(string: header))
     #expect(summary.hops == hops)
     #expect(summary.messageID == messageID)
 }
@@ -68,9 +68,9 @@ func headerSummary(header: String, hops: Int, messageID: String?) {
         ("TLS-Required:\r\nSubject: no\r\n\r\n", false), ("X-TLS-Required: No\r\n\r\n", false), ("Subject: x\r\n TLS-Required: No\r\n\r\n", false),
         ("Subject: x\r\n\r\nTLS-Required: No\r\n", false), ("TLS-Required: No, really\r\n\r\n", false), ("TLS-Required: None\r\n\r\n", false), ("", false),
     ])
-func waiver(header: String, waives: Bool) { #expect(HeaderSummary(ByteBuffer(string: header).readableBytesView).waivesTLS == waives) }
+func waiver(header: String, waives: Bool) { #expect(HeaderSummary(ByteBuffer(string: header)).waivesTLS == waives) }
 
 @Test("a Message-ID without end is shown to a bound")
 func longMessageID() {
-    #expect(HeaderSummary(ByteBuffer(string: "Message-ID: " + String(repeating: "x", count: 5000) + "\r\n\r\n").readableBytesView).messageID?.count == 250)
+    #expect(HeaderSummary(ByteBuffer(string: "Message-ID: " + String(repeating: "x", count: 5000) + "\r\n\r\n")).messageID?.count == 250)
 }

@@ -65,29 +65,47 @@ extension ByteBuffer {
     /// RFC 2034 §4: the enhanced code is on every line. Text that would not be one line (RFC 5321 §4.2: printable) or is too
     /// long is mended: a reply may quote what a next hop or a client wrote.
     package mutating func writeReply(_ reply: Reply) {
-        let lines = reply.lines.isEmpty ? [""] : reply.lines
-        for (index, line) in lines.enumerated() {
-            writeDecimal(reply.code)
-            writeInteger(index == lines.count - 1 ? UInt8(ascii: " ") : UInt8(ascii: "-"))
-            if let enhanced = reply.enhanced {
-                writeDecimal(enhanced.category)
-                writeInteger(UInt8(ascii: "."))
-                writeDecimal(enhanced.subject)
-                writeInteger(UInt8(ascii: "."))
-                writeDecimal(enhanced.detail)
-                writeInteger(UInt8(ascii: " "))
-            }
-            if line.utf8.count <= GrammarLimits.replyText - 12, line.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) {
-                writeString(line)
-            } else {
-                writeBytes(line.utf8.prefix(GrammarLimits.replyText - 12).lazy.map { $0 >= 0x20 && $0 != 0x7F ? $0 : UInt8(ascii: "?") })
-            }
-            writeInteger(UInt16(0x0D0A))
-        }
+        if reply.lines.isEmpty { writeReplyLine(reply, "", isLast: true) }
+        for index in reply.lines.indices { writeReplyLine(reply, reply.lines[index], isLast: index == reply.lines.count - 1) }
     }
 
-    private mutating func writeDecimal(_ number: UInt16) {
+    /// In one piece: to write octet by octet would take longer than to find out what to say.
+    private mutating func writeReplyLine(_ reply: Reply, _ text: String, isLast: Bool) {
+        var text = text
+        text.withUTF8 { text in
+            let text = text.prefix(GrammarLimits.replyText - 12)
+            writeWithUnsafeMutableBytes(minimumWritableBytes: text.count + 32) { space in
+                var line = LineWriter(space: space)
+                line.writeDecimal(reply.code)
+                line.write(isLast ? UInt8(ascii: " ") : UInt8(ascii: "-"))
+                if let enhanced = reply.enhanced {
+                    line.writeDecimal(enhanced.category)
+                    line.write(UInt8(ascii: "."))
+                    line.writeDecimal(enhanced.subject)
+                    line.write(UInt8(ascii: "."))
+                    line.writeDecimal(enhanced.detail)
+                    line.write(UInt8(ascii: " "))
+                }
+                for octet in text { line.write(octet >= 0x20 && octet != 0x7F ? octet : UInt8(ascii: "?")) }
+                line.write(carriageReturn)
+                line.write(lineFeed)
+                return line.count
+            }
+        }
+    }
+}
+
+private struct LineWriter {
+    let space: UnsafeMutableRawBufferPointer
+    var count = 0
+
+    mutating func write(_ octet: UInt8) {
+        space[count] = octet
+        count += 1
+    }
+
+    mutating func writeDecimal(_ number: UInt16) {
         if number >= 10 { writeDecimal(number / 10) }
-        writeInteger(UInt8(ascii: "0") + UInt8(number % 10))
+        write(UInt8(ascii: "0") + UInt8(number % 10))
     }
 }

@@ -19,7 +19,8 @@
 package import MailSyntax
 package import NIOCore
 
-package struct ServerSession: Sendable {
+/// Not copyable: there is one of each session, and asking it something would otherwise copy the whole of it.
+package struct ServerSession: ~Copyable, Sendable {
     package struct Configuration: Sendable {
         /// The server's name, in the greeting and in the reply to EHLO.
         package var hostname: Domain

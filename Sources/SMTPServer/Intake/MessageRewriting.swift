@@ -9,7 +9,7 @@ package import MailSyntax
 package import Policy
 package import Routing
 
-package struct MessageRewriting: Sendable {
+package final class MessageRewriting: Sendable {
     /// Whose mail counts as made here.
     package struct Clients: OptionSet, Sendable {
         package let rawValue: UInt8

@@ -31,6 +31,7 @@ package struct Origin: Sendable {
 /// FOR is given for a single recipient only, so that no recipient learns of another (RFC 5321 §7.6).
 func receivedField(_ origin: Origin, by hostname: Domain, id: QueueID, recipients: [EnvelopeRecipient], at time: Timestamp) -> String {
     var field = "Received: "
+    field.reserveCapacity(400)
     if let client = origin.client {
         // From-domain = "FROM" FWS Extended-Domain: what the client called itself, then what the DNS calls it and its address as we see
         // it. `unknown` is Postfix's word where no name leads back to the address.
@@ -57,14 +58,16 @@ struct HeaderSummary {
     static let mostHops = 100
 
     /// Reads the header of `content`; what follows the first empty line is not looked at.
-    init(_ content: ByteBufferView) {
-        var start = content.startIndex
+    init(_ content: ByteBuffer) { content.withUnsafeReadableBytes { read($0) } }
+
+    private mutating func read(_ content: UnsafeRawBufferPointer) {
+        var rest = content[...]
         // The last line was a field whose value stands on the next.
         var folded: Field?
-        while start < content.endIndex, let end = content[start...].firstIndex(of: UInt8(ascii: "\n")) {
-            let line = content[start..<end]
+        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = rest[..<end]
             guard let first = line.first, first != UInt8(ascii: "\r") else { return }
-            start = end + 1
+            rest = rest[(end + 1)...]
             if let field = folded {
                 folded = nil
                 if first == UInt8(ascii: " ") || first == UInt8(ascii: "\t") {
@@ -83,11 +86,12 @@ struct HeaderSummary {
         }
     }
 
+    private typealias Octets = Slice<UnsafeRawBufferPointer>
     private enum Field { case messageID, tlsRequired }
 
     /// False: there is nothing but white space.
     @discardableResult
-    private mutating func take(_ field: Field, _ value: ByteBufferView) -> Bool {
+    private mutating func take(_ field: Field, _ value: Octets) -> Bool {
         guard let word = HeaderSummary.identifier(value) else { return false }
         switch field {
         case .messageID: messageID = word
@@ -98,15 +102,19 @@ struct HeaderSummary {
     }
 
     /// Nil where there is nothing but white space.
-    private static func identifier(_ value: ByteBufferView) -> String? {
-        let octets = value.lazy.filter { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") && $0 != UInt8(ascii: "\t") }.prefix(longestIdentifier)
+    private static func identifier(_ value: Octets) -> String? {
+        var octets: [UInt8] = []
+        for octet in value where octet != UInt8(ascii: " ") && octet != UInt8(ascii: "\r") && octet != UInt8(ascii: "\t") {
+            octets.append(octet)
+            if octets.count == longestIdentifier { break }
+        }
         return octets.isEmpty ? nil : String(decoding: octets, as: UTF8.self)
     }
 
     /// What a log line shows of a Message-ID: real ones are shorter.
     private static let longestIdentifier = 250
 
-    private static func value(of line: ByteBufferView, named name: StaticString) -> ByteBufferView? {
+    private static func value(of line: Octets, named name: StaticString) -> Octets? {
         let length = name.utf8CodeUnitCount
         guard line.count > length else { return nil }
         for offset in 0..<length where line[line.startIndex + offset] | 0x20 != name.utf8Start[offset] | 0x20 { return nil }
