@@ -1,27 +1,25 @@
 """TLS: sessions set up per second, new and resumed, at a port that is in TLS from the first octet, and 4 KiB messages per second after
 STARTTLS. Both servers show the same P-256 certificate.
 
-The clients are kit/handshakes.c, which costs as little as OpenSSL allows, and says QUIT after the greeting. They run on one core and
-the server on another, so that neither takes time from the other; where the clients' core is busy all the time, the server could do
-more. What it costs is therefore also given by the server's own processor time, all its processes together, whatever the clients took.
+The clients are kit/handshakes.c and kit/tlsmessages.c, which cost as little as OpenSSL allows. The first says QUIT after the greeting. Its
+processes run on one core and the server on another, so that neither takes time from the other; where the clients' core is busy all the
+time, the server could do more. What a session costs is therefore also given by the server's own processor time, all its processes
+together, whatever the clients took.
 """
 
-import multiprocessing
 import os
 import pathlib
 import shutil
 import subprocess
 import time
 
-from kit import ROOT, DOMAIN, USER, count, free_port, is_listening, table, wait_for
-from kit.client import Client
+from kit import ROOT, DOMAIN, SIZE, USER, count, free_port, is_listening, table, wait_for
 
 SECONDS = 4
 CLIENTS = 4
 SESSIONS = [("new", "1.3"), ("resumed", "1.3"), ("resumed", "1.2")]
 # sessions, messages per round and server
 LOADS = [(1, 1500), (16, 4000)]
-LETTER = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 52 + b".\r\n"
 
 
 def certificate(directory):
@@ -33,13 +31,13 @@ def certificate(directory):
     return chain, key
 
 
-def client(directory):
-    """The program that sets up sessions."""
+def client(directory, name):
+    """One of the programs of kit."""
     compiler = next(filter(None, map(shutil.which, ("cc", "clang"))), None)
     if not compiler:
         raise SystemExit("no C compiler: Swift's toolchain has clang")
-    program = directory / "handshakes"
-    subprocess.run([compiler, "-O2", "-o", program, ROOT / "Benchmarks/kit/handshakes.c", "-lssl", "-lcrypto"], check=True)
+    program = directory / name
+    subprocess.run([compiler, "-O2", "-o", program, ROOT / f"Benchmarks/kit/{name}.c", "-lssl", "-lcrypto"], check=True)
     return program
 
 
@@ -73,26 +71,11 @@ def processor_seconds(server):
     return sum(ticks.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
-def session(port, messages):
-    """One client: STARTTLS, then its messages."""
-    with Client(port) as client:
-        client.start_tls()
-        for _ in range(messages):
-            client.send(f"{USER}@{DOMAIN}", LETTER)
-        client.expect(b"QUIT\r\n")
-
-
-def messages(server, sessions, number):
-    started = time.monotonic()
-    workers = [multiprocessing.Process(target=session, args=(server.port, number // sessions)) for _ in range(sessions)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        if worker.exitcode:
-            raise SystemExit(f"a client of {server.name} failed")
-    taken = time.monotonic() - started
+def messages(program, server, sessions, number):
     sent = number // sessions * sessions
+    started = time.monotonic()
+    subprocess.run([program, str(server.port), str(sessions), str(sent), f"{USER}@{DOMAIN}", str(SIZE)], stdout=subprocess.DEVNULL, check=True)
+    taken = time.monotonic() - started
     wait_for(lambda: count(server.maildir) >= sent, timeout=300, every=0.02)
     server.maildir.rename(server.maildir.with_name(f"done-{os.urandom(4).hex()}"))
     os.sync()
@@ -109,7 +92,7 @@ def run(bench):
   -o smtpd_tls_wrappermode=yes
 tlsmgr unix - - n 1000? 1 tlsmgr
 """
-    program = client(bench.directory)
+    program, sender = client(bench.directory, "handshakes"), client(bench.directory, "tlsmessages")
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > 1:
         os.sched_setaffinity(0, cores[:1])  # what is started now keeps it
@@ -141,7 +124,7 @@ tlsmgr unix - - n 1000? 1 tlsmgr
         figures = {}
         for _ in range(bench.rounds):
             for server in servers:
-                figures.setdefault(server.name, []).append(messages(server, sessions, max(sessions, int(number * bench.scale))))
+                figures.setdefault(server.name, []).append(messages(sender, server, sessions, max(sessions, int(number * bench.scale))))
         rows.append((f"{sessions:>3} sessions, accepted", figures))
     table("messages/s over TLS, 4 KiB", servers, rows)
     bench.remove()

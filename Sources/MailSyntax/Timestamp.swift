@@ -25,10 +25,8 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     /// `Tue, 24 Nov 2026 13:05:09 +0000` (RFC 5322 §3.3 date-time).
     package var rfc5322: String {
         let date = CivilDate(self)
-        let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]  // day 0 of the epoch was a Thursday
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-        let weekday = weekdays[Int(((date.dayNumber % 7) + 7) % 7)]
-        return "\(weekday), \(date.day) \(months[date.month - 1]) \(date.year) \(date.clock) +0000"
+        let weekday = CivilDate.weekdays[Int(((date.dayNumber % 7) + 7) % 7)]
+        return "\(weekday), \(date.day) \(CivilDate.months[date.month - 1]) \(date.year) \(date.clock) +0000"
     }
 
     /// `2026-11-24T13:05:09.123456Z` (RFC 3339). Written digit by digit: each log line has one.
@@ -82,6 +80,9 @@ private func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "
 
 /// The proleptic Gregorian date of a timestamp, by days since the epoch and eras of 400 years.
 private struct CivilDate {
+    static let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]  // day 0 of the epoch was a Thursday
+    static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
     let dayNumber: Int64
     let year: Int
     let month: Int

@@ -121,7 +121,7 @@ struct CommandLine: Sendable {
     /// `#` is for queues with names of their own, of which there is none here.
     private static func queueNode(_ cursor: inout Cursor) throws(SyntaxFlaw) -> QueueNode {
         let includesSubdomains = cursor.take(UInt8(ascii: "@"))
-        guard let text = String(validating: cursor.rest, as: UTF8.self), let domain = Domain(text), domain.literal == nil else { throw .usage("ETRN domain") }
+        guard let text = cursor.rest.utf8Text, let domain = Domain(text), domain.literal == nil else { throw .usage("ETRN domain") }
         return QueueNode(domain, includesSubdomains: includesSubdomains)
     }
 
@@ -149,7 +149,7 @@ struct CommandLine: Sendable {
             argument = UnsafeRawBufferPointer(rebasing: argument.dropLast(9))
             takesUTF8 = true
         }
-        guard let text = String(validating: argument, as: UTF8.self), !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+        guard let text = argument.utf8Text, !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
             throw .badRecipient
         }
         guard takesUTF8 || argument.isASCII else { throw .needsSMTPUTF8 }

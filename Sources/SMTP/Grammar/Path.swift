@@ -17,7 +17,7 @@ enum Path {
         guard cursor.take(UInt8(ascii: "<")) else { return nil }
         if cursor.take(UInt8(ascii: ">")) { return .some(nil) }
         if cursor.next == UInt8(ascii: "@"), !skipSourceRoute(&cursor) { return nil }
-        guard let length = lengthOfMailbox(cursor.rest), let text = String(validating: cursor.rest.prefix(length), as: UTF8.self),
+        guard let length = lengthOfMailbox(cursor.rest), let text = UnsafeRawBufferPointer(rebasing: cursor.rest.prefix(length)).utf8Text,
             let address = BareAddress(text, allowsAnyDots: true)
         else { return nil }
         cursor.advance(by: length + 1)
@@ -30,7 +30,7 @@ enum Path {
         repeat {
             guard cursor.take(UInt8(ascii: "@")) else { return false }
             let domain = cursor.take { isAtext($0) || $0 == UInt8(ascii: ".") }
-            guard let text = String(validating: domain, as: UTF8.self), Domain(text) != nil else { return false }
+            guard let text = domain.utf8Text, Domain(text) != nil else { return false }
         } while cursor.take(UInt8(ascii: ","))
         return cursor.take(UInt8(ascii: ":"))
     }
