@@ -43,7 +43,7 @@ private func checkProxyHeader(_ input: ByteBuffer) {
     }
 }
 
-private struct Shell {
+private struct Shell: ~Copyable {
     private(set) var replies: [UInt8] = []
     private(set) var events: [String] = []
     private(set) var messages: [[UInt8]] = []

@@ -30,26 +30,6 @@ final class Connection: ChannelDuplexHandler {
     /// tcp(7): what is written waits for more, or for close(2).
     private static let cork = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_CORK))
 
-    /// A message between MAIL and its end.
-    private final class Transaction {
-        let configuration: SMTPService.Configuration
-        var sender: Address?
-        /// What XFORWARD said of it.
-        let forwarded: ClientClaims?
-        /// What RCPT led to, in the order of the envelope's recipients.
-        var destinations: [[Destination]] = []
-        var envelope: Envelope?
-        var id: QueueID?
-        var sink: ContentSink?
-        var received = Timestamp(microseconds: 0)
-
-        init(configuration: SMTPService.Configuration, sender: Address?, forwarded: ClientClaims?) {
-            self.configuration = configuration
-            self.sender = sender
-            self.forwarded = forwarded
-        }
-    }
-
     let service: SMTPService
     var client: ClientFacts
     private let roster: Roster

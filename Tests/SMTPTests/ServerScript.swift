@@ -18,7 +18,7 @@ struct ServerTranscript: Equatable {
 /// Rules: senders at `full.example` get 452 4.3.1, recipients named `nobody…` get 550 5.1.1, `later…` 450 4.2.0; a message
 /// that contains `spoil` gets 451 4.3.0 at its end; all else is accepted. A login by PLAIN with the password `secret` is right;
 /// by LOGIN it is asked for name and password.
-struct ServerScript {
+struct ServerScript: ~Copyable {
     var session: ServerSession
     private(set) var transcript = ServerTranscript()
     private var content: [UInt8]?
