@@ -1,7 +1,6 @@
 """An SMTP client that costs little, so that the server is what is measured."""
 
 import socket
-import ssl
 
 
 class Client:
@@ -35,12 +34,6 @@ class Client:
 
     def hello(self):
         self.ask(b"EHLO client.example.net\r\n")
-
-    def start_tls(self):
-        self.expect(b"STARTTLS\r\n")
-        self.socket = ssl._create_unverified_context().wrap_socket(self.socket)
-        self.replies = self.socket.makefile("rb")
-        self.hello()
 
     def begin(self, recipient):
         """What comes before the content."""
