@@ -254,6 +254,24 @@ struct SMTPAgentTests {
         #expect(reports.lines[0].hasPrefix("1/0 deferred 451 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending"))
     }
 
+    @Test("a server that takes STARTTLS and says no more gets mail in clear long before the time for EHLO is over", .timeLimit(.minutes(1)))
+    func silentHandshake() async throws {
+        let peer = try await ScriptedPeer { connection, event in
+            if event == .command("STARTTLS") { return .reply("220 2.0.0 go ahead") }
+            if connection == 1, case .command(let line) = event, !line.hasPrefix("EHLO") { return .silence }
+            return ScriptedPeer.reply(to: event, offering: ["STARTTLS"])
+        }
+        var configuration = SMTPAgent.Configuration(hostname: Domain("me.example")!)
+        configuration.limits.dispensableHandshake = .milliseconds(50)
+        configuration.tls = TLSPolicy(level: .may)
+        configuration.contexts = try TLSContexts(trustStore: nil)
+        let agent = SMTPAgent(
+            configuration: configuration, resolver: Self.names, group: .singletonMultiThreadedEventLoopGroup, threadPool: .singleton)
+        let reports = await deliver([request(1)], to: peer.hop, by: agent)
+        #expect(reports.lines == ["1/0 delivered 250 2.0.0 taken"])
+        #expect(peer.heard.connections == 2)
+    }
+
     @Test("a server that does not answer in time defers the message", arguments: ["greeting", "EHLO", "MAIL", "DATA", "dot"])
     func slow(phase: String) async throws {
         let peer = try await ScriptedPeer { _, event in

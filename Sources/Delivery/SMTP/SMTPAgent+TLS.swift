@@ -28,10 +28,11 @@ extension SMTPAgent {
             do throws(TLSFailure) {
                 guard let contexts = configuration.contexts else { throw TLSFailure(.setUp, "this server has no TLS") }
                 let context = try contexts.context(for: requirement, mayGoClear: mayGoClear)
+                let limits = configuration.limits
                 return .success(
                     TLSPlan(
                         context: context, requirement: requirement, mayGoClear: mayGoClear, isImplicit: key.demand.isImplicit,
-                        timeout: configuration.limits.timeouts.hello))
+                        timeout: mayGoClear ? min(limits.timeouts.hello, limits.dispensableHandshake) : limits.timeouts.hello))
             } catch {
                 if mayGoClear { return .success(nil) }
                 return .failure(Reply(451, EnhancedCode(4, 7, 5), "cannot start TLS with host \(target.peer): \(error.reason)"))

@@ -54,6 +54,9 @@ package final class SMTPAgent: DeliveryAgent {
         package var timeouts = ClientTimeouts()
         /// Per address. A server that is up answers within seconds, and its neighbours are waiting to be tried.
         package var connect: Duration = .seconds(30)
+        /// For a handshake without which the mail goes as well, in clear; one without which it does not has the time of EHLO.
+        /// Some servers, and boxes before them, take STARTTLS and say no more: the mail need not wait as long as for an answer.
+        package var dispensableHandshake: Duration = .seconds(60)
         /// How long a connection waits for the next batch: long enough for a queue under load, and short enough not to
         /// hold a place at a server that counts its clients.
         package var idle: Duration = .seconds(5)
