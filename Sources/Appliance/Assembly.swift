@@ -24,6 +24,8 @@ package import Telemetry
 enum Grace {
     static let sessions = TimeAmount.seconds(3)
     static let deliveries = Duration.seconds(3)
+    /// What next hops may take for their answer to QUIT, beside the deliveries.
+    static let farewells = Duration.seconds(2)
     /// What a conversation with a next hop, asked to end after that, may take on top.
     static let conversations = Duration.seconds(2)
 }
@@ -77,7 +79,7 @@ package struct Assembly {
         let services = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [
-                    .init(service: QueueService(scheduler: parts.scheduler, grace: Grace.deliveries)),
+                    .init(service: QueueService(scheduler: parts.scheduler, nextHops: parts.nextHops)),
                     .init(service: ListenerService(listeners: parts.listeners, health: parts.health, log: log, grace: Grace.sessions, started: started)),
                     .init(service: ReloadService(reload: reload, watches: watches)),
                 ],
@@ -166,12 +168,15 @@ private func ownershipAdvice(_ directory: String) -> String {
 /// The queue: runs until the listeners are closed.
 private struct QueueService: ServiceLifecycle.Service {
     let scheduler: DeliveryScheduler
-    let grace: Duration
+    let nextHops: SMTPAgent
 
     func run() async throws {
         scheduler.start()
         try? await gracefulShutdown()
-        await scheduler.stop(grace: grace)
+        // Connections without work say farewell while others finish theirs.
+        async let farewells: Void = nextHops.close(within: Grace.farewells)
+        await scheduler.stop(grace: Grace.deliveries)
+        await farewells
         await scheduler.spool.close()
     }
 }

@@ -176,32 +176,43 @@ struct SMTPAgentTests {
 
     // MARK: Connections
 
-    @Test("the next batch to the same place uses the connection of the last")
+    @Test("a batch that comes soon after another keeps its connection for the next; one alone leaves it at once, with QUIT", .timeLimit(.minutes(1)))
     func reuse() async throws {
         let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: ["PIPELINING"]) }
+        let agent = agent { $0.idle = .seconds(600) }
+        for id: Int64 in 1...5 {
+            let reports = await deliver([request(id)], to: peer.hop, by: agent)
+            #expect(reports.lines == ["\(id)/0 delivered 250 2.0.0 taken"])
+        }
+        #expect(peer.heard.connections == 2)
+        #expect(peer.heard.contents.count == 5)
+        await agent.close(within: .seconds(600))
+        while peer.heard.commands.filter({ $0 == "QUIT" }).count < 2 { try await Task.sleep(for: .milliseconds(1)) }
+    }
+
+    @Test("who stops does not wait for the answer to QUIT longer than it may", .timeLimit(.minutes(1)))
+    func farewell() async throws {
+        let peer = try await ScriptedPeer { $1 == .command("QUIT") ? .silence : ScriptedPeer.reply(to: $1, offering: ["PIPELINING"]) }
         let agent = agent()
-        _ = await deliver([request(1)], to: peer.hop, by: agent)
-        let reports = await deliver([request(2)], to: peer.hop, by: agent)
-        #expect(reports.lines == ["2/0 delivered 250 2.0.0 taken"])
-        #expect(peer.heard.connections == 1)
-        #expect(peer.heard.contents.count == 2)
-        agent.close()
+        for id: Int64 in 1...2 { _ = await deliver([request(id)], to: peer.hop, by: agent) }
+        await agent.close(within: .milliseconds(10))
+        while peer.heard.commands.last != "QUIT" { try await Task.sleep(for: .milliseconds(1)) }
     }
 
     @Test("an idle connection that the server closed is replaced, and the message not deferred", arguments: [true, false])
     func staleConnection(politely: Bool) async throws {
         let mails = NIOLockedValueBox(0)
         let peer = try await ScriptedPeer { _, event in
-            if case .command(let line) = event, line.hasPrefix("MAIL"), mails.withLockedValue({ $0 += 1; return $0 == 2 }) {
+            if case .command(let line) = event, line.hasPrefix("MAIL"), mails.withLockedValue({ $0 += 1; return $0 == 3 }) {
                 return politely ? .replyAndClose("421 4.4.2 idle too long") : .close
             }
             return ScriptedPeer.reply(to: event, offering: [])
         }
         let agent = agent()
-        _ = await deliver([request(1)], to: peer.hop, by: agent)
-        let reports = await deliver([request(2)], to: peer.hop, by: agent)
-        #expect(reports.lines == ["2/0 delivered 250 2.0.0 taken"])
-        #expect(peer.heard.connections == 2)
+        for id: Int64 in 1...2 { _ = await deliver([request(id)], to: peer.hop, by: agent) }
+        let reports = await deliver([request(3)], to: peer.hop, by: agent)
+        #expect(reports.lines == ["3/0 delivered 250 2.0.0 taken"])
+        #expect(peer.heard.connections == 3)
     }
 
     @Test("a connection carries no more messages than its limit")
@@ -215,14 +226,13 @@ struct SMTPAgentTests {
 
     @Test("an idle connection is left with QUIT after a while", .timeLimit(.minutes(1)))
     func idleEnds() async throws {
-        let left = NIOLockedValueBox(false)
-        let peer = try await ScriptedPeer { _, event in
-            if event == .command("QUIT") { left.withLockedValue { $0 = true } }
-            return ScriptedPeer.reply(to: event, offering: [])
-        }
-        _ = await deliver([request(1)], to: peer.hop, by: agent { $0.idle = .milliseconds(1) })
-        while !left.withLockedValue({ $0 }) { try await Task.sleep(for: .milliseconds(1)) }
-        #expect(peer.heard.commands.last == "QUIT")
+        let peer = try await ScriptedPeer { ScriptedPeer.reply(to: $1, offering: []) }
+        let agent = agent { $0.idle = .milliseconds(1) }
+        // What is done first is kept for the other, and that too, as it was not alone.
+        async let one = deliver([request(1)], to: peer.hop, by: agent)
+        async let other = deliver([request(2)], to: peer.hop, by: agent)
+        _ = await (one, other)
+        while peer.heard.commands.filter({ $0 == "QUIT" }).count < peer.heard.connections { try await Task.sleep(for: .milliseconds(1)) }
     }
 
     // MARK: Trouble

@@ -1,8 +1,5 @@
 import DNS
 import MailSyntax
-import NIOCore
-import NIOEmbedded
-import NIOPosix
 import TLS
 import Testing
 
@@ -128,25 +125,5 @@ struct TLSDecisionTests {
         policy.implicit = [hop("[a.example]:465"): false, hop("[a.example]:2465"): true]
         let hops = ["[a.example]:465", "[a.example]:2465", "[b.example]:465", "[b.example]:587", "lmtp:[b.example]:465"]
         #expect(hops.map { policy.isImplicit(hop($0)) } == [false, true, true, false, false])
-    }
-
-    @Test("a connection is used again under the demand that it was made under, and no other")
-    func pool() {
-        let pool = ConnectionPool()
-        let loop = EmbeddedEventLoop()
-        let weak = ConnectionPool.Key(hop: hop("you.example"), demand: TLSDemand(TLSPolicy.Rule(.may)))
-        let others = [
-            TLSDemand(TLSPolicy.Rule(.may), minimum: .authenticated), TLSDemand(TLSPolicy.Rule(.encrypt)), TLSDemand(TLSPolicy.Rule(.verify)),
-            TLSDemand(TLSPolicy.Rule(.verify, names: ["mx.example"])), TLSDemand(TLSPolicy.Rule(.none)), TLSDemand(TLSPolicy.Rule(.may), isImplicit: true),
-        ]
-        let connection = SMTPConnection(
-            Target(host: "mx.example", address: IPAddress("192.0.2.1")!, port: 25), weak, nil, isKept: true,
-            configuration: SMTPAgent.Configuration(hostname: Domain("me.example")!), pool: pool, threads: .singleton)
-        let pooled = PooledConnection(eventLoop: loop, connection: NIOLoopBound(connection, eventLoop: loop), id: ObjectIdentifier(connection))
-        #expect(pool.put(pooled, for: weak))
-        for demand in others { #expect(pool.take(ConnectionPool.Key(hop: weak.hop, demand: demand)) == nil) }
-        #expect(pool.take(ConnectionPool.Key(hop: hop("me.example"), demand: weak.demand)) == nil)
-        #expect(pool.take(weak) != nil)
-        #expect(pool.take(weak) == nil)
     }
 }

@@ -58,7 +58,8 @@ package final class SMTPAgent: DeliveryAgent {
         /// Some servers, and boxes before them, take STARTTLS and say no more: the mail need not wait as long as for an answer.
         package var dispensableHandshake: Duration = .seconds(60)
         /// How long a connection waits for the next batch: long enough for a queue under load, and short enough not to
-        /// hold a place at a server that counts its clients.
+        /// hold a place at a server that counts its clients. It waits only after a batch that came that soon after another, or
+        /// beside one.
         package var idle: Duration = .seconds(5)
         /// Then a new connection, so that load spreads over the servers behind a name, as in Postfix.
         package var messagesPerConnection = 100
@@ -82,7 +83,7 @@ package final class SMTPAgent: DeliveryAgent {
     private let pool = ConnectionPool()
 
     /// `threadPool` reads content from files and must be running. Group and pool stay the caller's to shut down, after
-    /// `close()`.
+    /// `close`.
     package init(configuration: Configuration, resolver: any NameService, group: any EventLoopGroup, threadPool: NIOThreadPool) {
         self.configuration = NIOLockedValueBox(configuration)
         names = resolver
@@ -114,8 +115,13 @@ package final class SMTPAgent: DeliveryAgent {
     ) async {
         let keptBack = group.option == .required ? KeptBack(group.requests) : nil
         var batch = await prepare(group.requests) { if keptBack?.takes($0) != true { report($0) } }
-        batch = await sendOverIdle(batch, hop, group.option, cancellation)
+        let (key, window) = configuration.withLockedValue {
+            (ConnectionPool.Key(hop: hop, demand: $0.demand(of: hop, group.option)), TimeAmount($0.limits.idle))
+        }
+        pool.begin(key, window: window)
+        batch = await sendOverIdle(batch, key, cancellation)
         if !batch.isDone { await sendOverNew(batch, hop, group.option, cancellation) }
+        pool.end(key)
         if let again = keptBack?.requests(group.requests), !again.isEmpty {
             await deliver(TLSClass(option: nil, requests: again), to: hop, cancellation, report)
         }
@@ -133,18 +139,18 @@ package final class SMTPAgent: DeliveryAgent {
         return left
     }
 
-    /// Takes leave of all idle connections, and keeps none from now on.
-    package func close() {
-        for idle in pool.close() { idle.eventLoop.execute { idle.connection.value.leave() } }
+    /// Takes leave of all idle connections, and keeps none from now on. Returns when they are closed: RFC 5321 §4.1.1.10 has a
+    /// client wait for the answer to QUIT; one that is to stop does so for `limit`.
+    package func close(within limit: Duration) async {
+        try? await EventLoopFuture.andAllComplete(pool.close().map { $0.leave(within: limit) }, on: group.any()).get()
     }
 
     // MARK: Connections
 
     /// What is left. A connection from the pool may have been closed by the server meanwhile; that is no fault of the
     /// message, which goes over another one then.
-    private func sendOverIdle(_ batch: Batch, _ hop: NextHop, _ option: TLSOption?, _ cancellation: Cancellation) async -> Batch {
+    private func sendOverIdle(_ batch: Batch, _ key: ConnectionPool.Key, _ cancellation: Cancellation) async -> Batch {
         var batch = batch
-        let key = configuration.withLockedValue { ConnectionPool.Key(hop: hop, demand: $0.demand(of: hop, option)) }
         while !batch.isEmpty, !cancellation.isCancelled, let connection = pool.take(key) {
             batch = await send(batch, over: connection, cancellation).left
         }

@@ -4,6 +4,7 @@ import threading
 import time
 
 from kit import *
+from kit.certificates import Authority
 
 
 class Counting:
@@ -70,3 +71,33 @@ def _():
         wait_for(lambda: len(sink.messages) >= 3, what="3 messages")
         pauses = [later - earlier for earlier, later in zip(counting.times, counting.times[1:])]
         assert counting.most == 1 and all(pause > 0.9 for pause in pauses), (counting.most, pauses)
+
+
+def sent(server, count):
+    """That many messages to the relayhost, each after the one before has arrived."""
+    for number in range(count):
+        server.wait_event("delivery.sent", queue_id=server.send(message(f"number {number}"), ["someone@elsewhere.example"]))
+
+
+@test("a message alone leaves its server with QUIT at once; those that follow it share a connection, which is left with QUIT when Valija stops")
+def _():
+    for certificate in None, Authority(SCRATCH / "authority").issue("sink.example"):
+        with Sink(certificate=certificate) as sink, Server(relayhost=f"[127.0.0.1]:{sink.port}") as server:
+            sent(server, 1)
+            # A connection that waits for more would wait five seconds.
+            wait_for(lambda: sink.commands[-1] == "QUIT", 4, "QUIT")
+            sent(server, 4)
+            assert sink.connections == 2 and sink.commands.count("QUIT") == 1, sink.commands
+            code, seconds = server.stop()
+            assert code == 0 and seconds < 2, (code, seconds)
+            assert sink.commands.count("QUIT") == 2 and sink.commands[-1] == "QUIT", sink.commands
+
+
+@test("a server that does not answer QUIT does not keep Valija from stopping")
+def _():
+    over = threading.Event()
+    with Sink(lambda command, _: over.wait(30) and None if command == "QUIT" else None) as sink, Server(relayhost=f"[127.0.0.1]:{sink.port}") as server:
+        sent(server, 3)
+        code, seconds = server.stop()
+        over.set()
+        assert code == 0 and seconds < 6 and sink.commands.count("QUIT") == 2, (code, seconds, sink.commands)
