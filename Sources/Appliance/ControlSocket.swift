@@ -42,7 +42,7 @@ struct ControlRoutes: Sendable {
     let scheduler: DeliveryScheduler
     let threads: NIOThreadPool
 
-    /// Messages read in one go: a listing of any length needs the memory of a page.
+    /// Messages read in one go: a listing of any length needs the memory of three pages.
     private static let page = 500
 
     func routes(_ request: HTTPRequest, _ responder: HTTPResponder) async throws {
@@ -96,11 +96,17 @@ struct ControlRoutes: Sendable {
         // Before the head of the answer: a spool that cannot be read is an answer of its own.
         var page = try await scheduler.list(after: QueueID(rawValue: -1), limit: ControlRoutes.page)
         try await responder.begin(200, "text/plain; charset=utf-8")
+        var text: [UInt8] = []
         while let last = page.last {
-            try await responder.write(listing.render(page))
-            page = try await scheduler.list(after: last.id, limit: ControlRoutes.page)
+            // While one page is put into words, the next is read, and the one before sent.
+            let before = text
+            async let next = scheduler.list(after: last.id, limit: ControlRoutes.page)
+            async let sent: Void = responder.write(before)
+            text = listing.render(page)
+            page = try await next
+            try await sent
         }
-        try await responder.write(listing.end())
+        try await responder.write(text + listing.end())
         try await responder.end()
     }
 

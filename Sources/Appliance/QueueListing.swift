@@ -31,7 +31,7 @@ struct QueueListing {
         var out: [UInt8] = []
         for message in page {
             if messages == 0, format == .mailq { out += QueueListing.title }
-            out += QueueListing.entry(message, format)
+            if format == .mailq { QueueListing.text(message, into: &out) } else { out += QueueListing.entry(message, format) }
             messages += 1
             octets += message.size
         }
@@ -49,7 +49,7 @@ struct QueueListing {
 
     static func entry(_ message: StoredMessage, _ format: Format) -> [UInt8] {
         switch format {
-        case .mailq: Array(text(message).utf8)
+        case .mailq: text(message)
         case .json: json(message)
         case .postqueue: postqueue(message)
         case .envelope: Array(envelope(message).utf8)
@@ -60,7 +60,7 @@ struct QueueListing {
     /// One message alone: what mailq(1) has no word for is said as well.
     static func shown(_ message: StoredMessage, _ format: Format) -> [UInt8] {
         guard format == .mailq, let option = message.tlsOption else { return entry(message, format) }
-        return Array("\(text(message).dropLast())TLS on the way: \(option == .required ? "required (REQUIRETLS)" : "not required (TLS-Required: No)")\n\n".utf8)
+        return text(message).dropLast() + "TLS on the way: \(option == .required ? "required (REQUIRETLS)" : "not required (TLS-Required: No)")\n\n".utf8
     }
 
     private static func recipients(_ message: StoredMessage) -> String {
@@ -69,22 +69,37 @@ struct QueueListing {
         }.joined()
     }
 
+    private static func text(_ message: StoredMessage) -> [UInt8] {
+        var text: [UInt8] = []
+        QueueListing.text(message, into: &text)
+        return text
+    }
+
     /// Queue id with `*` while it is being delivered and `!` on hold, size, arrival, sender; then each recipient, under the reason
-    /// of its last failure.
-    private static func text(_ message: StoredMessage) -> String {
+    /// of its last failure. Octets put together, not texts: there may be a million.
+    private static func text(_ message: StoredMessage, into text: inout [UInt8]) {
         // postqueue(1): `#` is set beside the others.
         let mark = (message.queue == .active ? "*" : message.queue == .hold ? "!" : "") + (message.isForcedToExpire ? "#" : "")
-        var text = "\(padded("\(message.id)\(mark)", to: 17)) \(padded("\(message.size)", to: 8, right: true)) \(message.received.asctime.dropLast(5)) "
-        text += "\(sender(message))\n"
+        text.append(padding: "\(message.id)\(mark)", to: 17, right: false)
+        text.append(UInt8(ascii: " "))
+        text.append(padding: "\(message.size)", to: 8)
+        text.append(UInt8(ascii: " "))
+        text += message.received.asctimeWithoutYear.utf8
+        text.append(UInt8(ascii: " "))
+        text += sender(message).utf8
+        text.append(UInt8(ascii: "\n"))
         var lastReason: String?
         for recipient in message.recipients where recipient.state == .pending {
             if let reason = recipient.explanation, reason != lastReason {
-                text += padded("(\(reason))", to: 78, right: true) + "\n"
+                text.append(padding: "(\(reason))", to: 78)
+                text.append(UInt8(ascii: "\n"))
                 lastReason = reason
             }
-            text += String(repeating: " ", count: 47) + "\(recipient.recipient.target.address)\n"
+            text += repeatElement(UInt8(ascii: " "), count: 47)
+            text += recipient.recipient.target.address.description.utf8
+            text.append(UInt8(ascii: "\n"))
         }
-        return text + "\n"
+        text.append(UInt8(ascii: "\n"))
     }
 
     private static func sender(_ message: StoredMessage) -> String { message.sender.map { "\($0)" } ?? "MAILER-DAEMON" }
@@ -114,7 +129,10 @@ struct QueueListing {
     /// of Postfix's.
     private static func envelope(_ message: StoredMessage) -> String {
         let time = message.received.asctime
-        let sums = [message.size, 0, message.recipients.count, 0, message.size, 0].map { padded("\($0)", to: 15, right: true) }
+        let sums = [message.size, 0, message.recipients.count, 0, message.size, 0].map { number in
+            let digits = "\(number)"
+            return String(repeating: " ", count: max(0, 15 - digits.utf8.count)) + digits
+        }
         var text = """
             *** ENVELOPE RECORDS \(message.queue.rawValue)/\(message.id) ***
             message_size: \(sums.joined(separator: " "))
@@ -152,7 +170,7 @@ struct QueueListing {
             line.beginElement()
             line.field("to", stored.recipient.target.address.description)
             if stored.recipient.original != stored.recipient.target.address { line.field("original_to", stored.recipient.original.description) }
-            line.field("state", "\(stored.state)")
+            line.field("state", stored.state.name)
             line.field("dsn", stored.reply?.enhanced?.description)
             line.field("reply", stored.reply?.summary)
             line.field("relay", stored.relay)
@@ -169,7 +187,12 @@ extension StoredRecipient {
     fileprivate var explanation: String? { reply?.explanation(relay: relay, answers: answers) }
 }
 
-private func padded(_ text: String, to width: Int, right: Bool = false) -> String {
-    let fill = String(repeating: " ", count: max(0, width - text.utf8.count))
-    return right ? fill + text : text + fill
+extension [UInt8] {
+    /// `right`: the blanks come first.
+    fileprivate mutating func append(padding text: String, to width: Int, right: Bool = true) {
+        let fill = repeatElement(UInt8(ascii: " "), count: Swift.max(0, width - text.utf8.count))
+        if right { self += fill }
+        self += text.utf8
+        if !right { self += fill }
+    }
 }

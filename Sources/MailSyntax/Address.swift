@@ -63,10 +63,10 @@ package struct BareAddress: Hashable, Sendable {
             guard let unquoted = BareAddress.takeQuotedString(from: &rest) else { return nil }
             localPart = unquoted
         } else {
-            let end = rest.utf8.lastIndex(of: UInt8(ascii: "@")) ?? rest.endIndex
-            localPart = String(rest[..<end])
+            let end = text.utf8.lastIndex(of: UInt8(ascii: "@")) ?? text.endIndex
+            localPart = String(text[..<end])
             guard allowsAnyDots ? isDotted(localPart.utf8) : isDotString(localPart.utf8) else { return nil }
-            rest = rest[end...]
+            rest = text[end...]
         }
         guard localPart.utf8.count <= Address.longestLocalPart else { return nil }
         if rest.isEmpty {

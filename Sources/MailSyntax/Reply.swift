@@ -14,15 +14,21 @@ package struct EnhancedCode: Hashable, Sendable, CustomStringConvertible {
 
     ///     status-code = class "." subject "." detail      ; class 2, 4 or 5; the others up to three digits
     package init?(_ text: some StringProtocol) {
-        let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 3 else { return nil }
-        var numbers: [UInt16] = []
-        for part in parts {
-            guard (1...3).contains(part.count), part.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
-            numbers.append(part.reduce(0) { $0 * 10 + UInt16($1 - UInt8(ascii: "0")) })
+        var (category, subject, detail): (UInt16?, UInt16?, UInt16) = (nil, nil, 0)
+        var digits = 0
+        for byte in text.utf8 {
+            if byte == UInt8(ascii: ".") {
+                guard digits > 0, subject == nil else { return nil }
+                if category == nil { category = detail } else { subject = detail }
+                (detail, digits) = (0, 0)
+            } else {
+                guard digits < 3, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
+                detail = detail * 10 + UInt16(byte - UInt8(ascii: "0"))
+                digits += 1
+            }
         }
-        guard [2, 4, 5].contains(numbers[0]) else { return nil }
-        self.init(numbers[0], numbers[1], numbers[2])
+        guard digits > 0, let category, let subject, category == 2 || category == 4 || category == 5 else { return nil }
+        self.init(category, subject, detail)
     }
 
     package var description: String { "\(category).\(subject).\(detail)" }

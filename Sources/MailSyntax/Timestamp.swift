@@ -25,8 +25,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     /// `Tue, 24 Nov 2026 13:05:09 +0000` (RFC 5322 §3.3 date-time).
     package var rfc5322: String {
         let date = CivilDate(self)
-        let weekday = CivilDate.weekdays[Int(((date.dayNumber % 7) + 7) % 7)]
-        return "\(weekday), \(date.day) \(CivilDate.months[date.month - 1]) \(date.year) \(date.clock) +0000"
+        return "\(date.weekday), \(date.day) \(date.monthName) \(date.year) \(date.clock) +0000"
     }
 
     /// `2026-11-24T13:05:09.123456Z` (RFC 3339). Written digit by digit: each log line has one.
@@ -41,7 +40,8 @@ package struct Timestamp: Hashable, Comparable, Sendable {
                     rest /= 10
                 }
             }
-            for (offset, byte) in "0000-00-00T00:00:00.000000Z".utf8.enumerated() { text[offset] = byte }
+            (text[4], text[7], text[10], text[13]) = (UInt8(ascii: "-"), UInt8(ascii: "-"), UInt8(ascii: "T"), UInt8(ascii: ":"))
+            (text[16], text[19], text[26]) = (UInt8(ascii: ":"), UInt8(ascii: "."), UInt8(ascii: "Z"))
             write(date.year, 4, at: 0)
             write(date.month, 2, at: 5)
             write(date.day, 2, at: 8)
@@ -54,14 +54,16 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     }
 
     /// `Tue Nov 24 13:05:09 2026`, as asctime(3) and the `From ` line of an mbox write it.
-    package var asctime: String {
-        let parts = rfc5322.split(separator: " ")
-        let day = parts[1].count == 1 ? " \(parts[1])" : String(parts[1])
-        return "\(parts[0].dropLast()) \(parts[2]) \(day) \(parts[4]) \(parts[3])"
+    package var asctime: String { "\(asctimeWithoutYear) \(CivilDate(self).year)" }
+
+    /// `Tue Nov 24 13:05:09`, as mailq(1) writes it.
+    package var asctimeWithoutYear: String {
+        let date = CivilDate(self)
+        return "\(date.weekday) \(date.monthName) \(date.day < 10 ? " " : "")\(date.day) \(date.clock)"
     }
 
     /// `Nov 24 13:05:09`, as syslog has it (RFC 3164 §4.1.2).
-    package var syslog: String { String(asctime.dropFirst(4).dropLast(5)) }
+    package var syslog: String { String(asctimeWithoutYear.dropFirst(4)) }
 }
 
 extension Duration {
@@ -80,13 +82,15 @@ private func twoDigits(_ number: Int) -> String { number < 10 ? "0\(number)" : "
 
 /// The proleptic Gregorian date of a timestamp, by days since the epoch and eras of 400 years.
 private struct CivilDate {
-    static let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]  // day 0 of the epoch was a Thursday
-    static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    private static let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]  // day 0 of the epoch was a Thursday
+    private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
     let dayNumber: Int64
     let year: Int
     let month: Int
     let day: Int
+    var weekday: String { CivilDate.weekdays[Int(((dayNumber % 7) + 7) % 7)] }
+    var monthName: String { CivilDate.months[month - 1] }
     var clock: String {
         "\(twoDigits(second / 3600)):\(twoDigits(second / 60 % 60)):\(twoDigits(second % 60))"
     }

@@ -87,6 +87,23 @@ struct BulkAdministrationTests {
         }
     }
 
+    @Test("one that cannot be read stays as it is, and those beside it are requeued")
+    func requeueBesideDamage() async throws {
+        try await fill { $0 == 700 ? ["old@example.org"] : ["alice@example.org"] }
+        let id = QueueID(rawValue: epoch.microseconds - 10_000 + 701)
+        try await withSpool(path) { spool in
+            try await spool.perform { try $0.database.execute("UPDATE recipient SET address='no address' WHERE message=\(id.rawValue)") }
+        }
+        let agent = FakeAgent { _, _ in [.deferred] }
+        try await Post.open(path, mailboxes: agent, routes: ["old@example.org": ["new@example.org"]]) { post in
+            #expect(try await change(post, .requeue) == BulkAdministrationTests.many - 1)
+            try await post.settle { try await post.list().allSatisfy { $0.id == id || !$0.isLeased && $0.attempts == 1 } }
+            let damaged = try #require(try await post.list().first { $0.id == id })
+            #expect(damaged.isDamaged && damaged.isHeld)
+            #expect(agent.addresses.sorted() == (Array(repeating: "alice@example.org", count: BulkAdministrationTests.many - 2) + ["new@example.org"]).sorted())
+        }
+    }
+
     @Test("a long queue is given up after the command, untried, and each sender hears of it; held mail when it is released")
     func expire() async throws {
         try await fill()

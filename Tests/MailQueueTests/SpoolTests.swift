@@ -150,6 +150,50 @@ struct SpoolTests {
         }
     }
 
+    @Test("a new message does not wait for all that waits; all else keeps its order, and nothing is left behind", arguments: [false, true])
+    func newMessageFirst(patient: Bool) async throws {
+        try await withSpool(path) { spool in
+            let mayGoOn = Flag()
+            let done = NIOLockedValueBox<[Int]>([])
+            spool.perform({ _ in mayGoOn.wait() }, completion: { _ in })
+            for number in 1...8 {
+                // Two of them, or three at most, are as much as one group takes.
+                spool.perform(patient: patient) { _ in usleep(5000) } completion: { _ in done.withLockedValue { $0.append(number) } }
+            }
+            spool.insert(incoming(QueueID(rawValue: 1)), leased: false) { _ in done.withLockedValue { $0.append(0) } }
+            mayGoOn.raise()
+            await until { done.withLockedValue { $0.count } == 9 }
+            let order = done.withLockedValue { $0 }
+            #expect(order.filter { $0 > 0 } == Array(1...8))
+            // The group that waited is over by its time already, so it may have taken one of them.
+            #expect(order.firstIndex(of: 0)! <= 3, "\(order)")
+        }
+    }
+
+    @Test("a page has fewer messages where they have many recipients, and the pages together have all")
+    func pages() async throws {
+        try await withSpool(path) { spool in
+            let many = (0..<7).map { "user\($0)@example.org" }
+            for id in 1...9 as ClosedRange<Int64> { try await spool.put(incoming(QueueID(rawValue: id), to: id % 3 == 0 ? ["alice@example.org"] : many)) }
+            var pages: [[Int64]] = []
+            var last = QueueID(rawValue: 0)
+            while true {
+                let page = try await spool.perform { [last] in try $0.page(after: last, limit: 2) }
+                guard let end = page.last else { break }
+                #expect(page.allSatisfy { $0.recipients.count == ($0.id.rawValue % 3 == 0 ? 1 : 7) })
+                pages.append(page.map(\.id.rawValue))
+                last = end.id
+            }
+            #expect(pages.flatMap { $0 } == Array(1...9))
+            let ten = try await spool.perform { try $0.page(after: QueueID(rawValue: 0), limit: 4) }.map(\.id.rawValue)
+            #expect(ten == [1, 2, 3, 4])
+            try await spool.put(incoming(QueueID(rawValue: 10), to: (0..<30).map { "user\($0)@example.org" }))
+            try await spool.put(incoming(QueueID(rawValue: 11)))
+            let alone = try await spool.perform { try $0.page(after: QueueID(rawValue: 9), limit: 2) }.map(\.id.rawValue)
+            #expect(alone == [10])
+        }
+    }
+
     @Test("a fault of one operation is not a fault of the others in its group")
     func isolation() async throws {
         struct Fault: Error {}

@@ -118,7 +118,7 @@ struct ActiveQueue: Sendable {
     var room: (messages: Int, octets: Int) {
         let used = messages.count + reservedMessages
         guard used <= limits.messages / 2, octets <= limits.octets / 2 else { return (0, 0) }
-        return (min(limits.messages - used, 1000), (limits.octets - octets) / 2)
+        return (min(limits.messages - used, 250), (limits.octets - octets) / 2)
     }
 
     /// Holds `room` while messages are being loaded into it, so that what arrives meanwhile does not take it too.

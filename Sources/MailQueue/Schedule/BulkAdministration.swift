@@ -113,11 +113,14 @@ extension DeliveryScheduler.Step {
             ids = try store.leased(in: stretch)
             count = try store.expire(stretch, evenHeld: verb == .expire, now: now)
         case .requeue:
-            let messages = try store.idleMessages(in: stretch)
-            guard !messages.contains(where: \.isDamaged) else { return ids = try store.all(in: stretch) }
             ids = try store.leased(in: stretch)
-            for message in messages where !message.leadsAsBefore(route) { try message.reroute(route, store) }
-            count = try store.startOver(stretch, now: now)
+            for id in try store.toBeRouted(in: stretch, route) {
+                guard let message = try store.message(id) else { continue }
+                // One that is to stay as it is: by name, all of them.
+                if message.isDamaged { return ids = try store.all(in: stretch) }
+                if !message.leadsAsBefore(route) { try message.reroute(route, store) }
+            }
+            count = try store.startOver(stretch, areIdle: ids.isEmpty, now: now)
         }
     }
 }

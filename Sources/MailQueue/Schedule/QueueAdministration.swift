@@ -58,7 +58,8 @@ package enum QueueChange: String, Sendable {
 }
 
 extension DeliveryScheduler {
-    /// Messages in the order of their arrival, a page at a time, so that a queue of any length can be listed.
+    /// Messages in the order of their arrival, a page at a time, so that a queue of any length can be listed: at most `limit`, fewer where
+    /// they have many recipients.
     package func list(after id: QueueID, limit: Int) async throws(SpoolFailure) -> [StoredMessage] {
         try await spool.perform { try $0.page(after: id, limit: limit) }
     }

@@ -5,9 +5,13 @@
 // it is syncing, the next group gathers. So the cost of durability is shared by as many sessions as there are, and a
 // single session waits for its own sync only.
 //
+// New messages come first in a group: they depend on nothing that waits, and a client waits for them. All else keeps its order, and
+// as much of it goes into the group as takes a few milliseconds, however much there is after a flush of a long queue.
+//
 // Errors: a failed group is rolled back and repeated one operation at a time, so that a fault of one is not a fault of
 // all. `SpoolFailure` says whether the disk is full. Nothing is reported as done that is not.
 
+internal import DequeModule
 internal import Glibc
 package import MailSyntax
 internal import NIOConcurrencyHelpers
@@ -68,9 +72,11 @@ package final class Spool: Sendable {
     private let hurry = ConditionLock(value: false)
 
     private struct State: Sendable {
-        var waiting: [Operation] = []
+        /// New messages.
+        var arrivals: [Operation] = []
+        var waiting: Deque<Operation> = []
         var isWriting = false
-        /// How many of `waiting` somebody waits for, and how many of the last group somebody did.
+        /// How many of both somebody waits for, and how many of the last group somebody did.
         var urgent = 0
         var lastUrgent = 0
         var isClosed = false
@@ -84,6 +90,9 @@ package final class Spool: Sendable {
     private struct Operation: Sendable {
         let work: @Sendable (SpoolStore) throws -> Void
         let completed: @Sendable (SpoolFailure?) -> Void
+        var isArrival = false
+        /// Nobody waits for it.
+        var isPatient = false
     }
 
     /// Opens the spool in `directory`, which is created if need be. Fails if another process has it open, if it cannot be
@@ -149,7 +158,7 @@ package final class Spool: Sendable {
             completed: { [self] failure in
                 if failure == nil { state.withLockedValue { $0.count += 1 } }
                 completion(failure)
-            }))
+            }, isArrival: true))
     }
 
     /// Runs `work` on the writer thread inside a transaction, and calls `completion` there once that is on disk. `patient`:
@@ -160,7 +169,7 @@ package final class Spool: Sendable {
         let box = ResultBox<Value>()
         submit(Operation(
             work: { box.value = try work($0) },
-            completed: { completion($0.map { .failure($0) } ?? .success(box.value!)) }), patient: patient)
+            completed: { completion($0.map { .failure($0) } ?? .success(box.value!)) }, isPatient: patient))
     }
 
     func perform<Value: Sendable>(_ work: @escaping @Sendable (SpoolStore) throws -> Value) async throws(SpoolFailure) -> Value {
@@ -190,56 +199,97 @@ package final class Spool: Sendable {
     private static let gathering: UInt32 = 500
     /// How long what nobody waits for may wait, in seconds. A crash within it repeats a delivery, as one within the sync would.
     private static let patience = 0.02
+    /// No operation joins a group after this time, unless it is a new message that waited before the group began: a message that comes
+    /// while it runs waits for no more than this and one operation.
+    private static let longest = TimeAmount.milliseconds(10)
 
-    private func submit(_ operation: Operation, patient: Bool = false) {
+    private func submit(_ operation: Operation) {
+        let isUrgent = !operation.isPatient
         let (mustStart, mustHurry) = state.withLockedValue { state in
-            state.waiting.append(operation)
+            if operation.isArrival { state.arrivals.append(operation) } else { state.waiting.append(operation) }
             defer {
                 state.isWriting = true
-                if !patient { state.urgent += 1 }
+                if isUrgent { state.urgent += 1 }
             }
-            return (!state.isWriting, !patient && state.isWriting && state.urgent == 0)
+            return (!state.isWriting, isUrgent && state.isWriting && state.urgent == 0)
         }
         if mustStart { thread.submit { [self] _ in drain() } }
         if mustHurry { hurry.lock(); hurry.unlock(withValue: true) }
     }
 
     private func drain() {
+        // More waits than went into the last group: others need not be waited for.
+        var isBehind = false
         while true {
-            if state.withLockedValue({ $0.urgent == 0 && !$0.waiting.isEmpty }), hurry.lock(whenValue: true, timeoutSeconds: Spool.patience) {
+            if !isBehind, state.withLockedValue({ $0.urgent == 0 && !$0.waiting.isEmpty }), hurry.lock(whenValue: true, timeoutSeconds: Spool.patience) {
                 hurry.unlock(withValue: false)
             }
-            if state.withLockedValue({ $0.lastUrgent > 1 && !$0.isClosed }) { usleep(Spool.gathering) }
-            let group = state.withLockedValue { state in
-                state.lastUrgent = state.urgent
-                defer {
-                    state.waiting.removeAll(keepingCapacity: false)
-                    state.urgent = 0
-                }
-                if state.waiting.isEmpty { state.isWriting = false }
-                return state.waiting
+            if !isBehind, state.withLockedValue({ $0.lastUrgent > 1 && !$0.isClosed }) { usleep(Spool.gathering) }
+            let (isEmpty, isClosed) = state.withLockedValue { state in
+                let isEmpty = state.arrivals.isEmpty && state.waiting.isEmpty
+                if isEmpty { state.isWriting = false }
+                state.lastUrgent = 0
+                return (isEmpty, state.isClosed)
             }
-            if group.isEmpty { return }
-            if state.withLockedValue({ $0.isClosed }) {
-                group.forEach { $0.completed(.other("the spool is closed")) }
-            } else if let failure = run(group[...]) {
-                if group.count == 1 {
-                    group[0].completed(failure)
-                } else {
-                    for operation in group { operation.completed(run([operation])) }
-                }
+            if isEmpty { return }
+            if isClosed {
+                for operation in takeArrivals().arrivals { operation.completed(.other("the spool is closed")) }
+                while let operation = takeNext() { operation.completed(.other("the spool is closed")) }
             } else {
-                for operation in group { operation.completed(nil) }
+                isBehind = runGroup()
             }
         }
     }
 
-    /// One transaction. Nil: it is on disk.
-    private func run(_ group: ArraySlice<Operation>) -> SpoolFailure? {
+    /// And how many other operations wait beside them.
+    private func takeArrivals() -> (arrivals: [Operation], others: Int) {
+        state.withLockedValue { state in
+            defer { state.arrivals.removeAll(keepingCapacity: false) }
+            state.urgent -= state.arrivals.count
+            state.lastUrgent += state.arrivals.count
+            return (state.arrivals, state.waiting.count)
+        }
+    }
+
+    private func takeNext() -> Operation? {
+        state.withLockedValue { state in
+            guard let operation = state.waiting.popFirst() else { return nil }
+            if !operation.isPatient {
+                state.urgent -= 1
+                state.lastUrgent += 1
+            }
+            return operation
+        }
+    }
+
+    /// One transaction, of all new messages and the first of what else waits: not of what comes meanwhile, such as the next part of
+    /// a long command. Whether it had no time for all of it.
+    private func runGroup() -> Bool {
+        var (group, others) = takeArrivals()
+        let failure = inTransaction { store in
+            for operation in group { try operation.work(store) }
+            let end = NIODeadline.now() + Spool.longest
+            while others > 0, group.isEmpty || NIODeadline.now() < end, let operation = takeNext() {
+                others -= 1
+                group.append(operation)
+                try operation.work(store)
+            }
+        }
+        if failure != nil, group.isEmpty, let operation = takeNext() { group.append(operation) }
+        if let failure, group.count == 1 {
+            group[0].completed(failure)
+        } else {
+            for operation in group { operation.completed(failure == nil ? nil : inTransaction(operation.work)) }
+        }
+        return others > 0
+    }
+
+    /// Nil: it is on disk.
+    private func inTransaction(_ work: (SpoolStore) throws -> Void) -> SpoolFailure? {
         guard let store = store.value else { return .other("the spool is closed") }
         do {
             try store.begin()
-            for operation in group { try operation.work(store) }
+            try work(store)
             try store.commit()
             return nil
         } catch {

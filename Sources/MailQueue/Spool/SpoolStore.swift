@@ -302,27 +302,27 @@ final class SpoolStore {
         return found
     }
 
-    /// The messages after `id` in the order of their arrival, at most `limit`.
+    /// The messages after `id` in the order of their arrival, at most `limit`; no more once they have ten times as many recipients.
     func page(after id: QueueID, limit: Int) throws(DatabaseError) -> [StoredMessage] {
-        try messages(selectPage.bind(id.rawValue).bind(limit), after: id)
-    }
-
-    /// Those of a statement that gives them in the order of their ids, all greater than `first`, with their recipients.
-    func messages(_ statement: Database.Statement, after first: QueueID) throws(DatabaseError) -> [StoredMessage] {
         var messages: [StoredMessage] = []
-        try statement.forEachRow { row in
+        try selectPage.bind(id.rawValue).bind(limit).forEachRow { row in
             messages.append(SpoolStore.message(row))
             return true
         }
         guard let last = messages.last else { return [] }
-        var index = 0
-        try selectRecipientsOfAll.bind(first.rawValue).bind(last.id.rawValue).forEachRow { row in
+        var (index, recipients) = (0, 0)
+        try selectRecipientsOfAll.bind(id.rawValue).bind(last.id.rawValue).forEachRow { row in
             let id = QueueID(rawValue: row.integer(13))
-            while messages[index].id < id { index += 1 }
+            if messages[index].id < id {
+                if recipients >= limit * 10 { return false }
+                repeat { index += 1 } while messages[index].id < id
+            }
             guard messages[index].id == id else { return true }
+            recipients += 1
             if let recipient = SpoolStore.recipient(row) { messages[index].recipients.append(recipient) } else { messages[index].isDamaged = true }
             return true
         }
+        if recipients >= limit * 10 { messages.removeLast(messages.count - index - 1) }
         return messages
     }
 
@@ -387,7 +387,9 @@ final class SpoolStore {
     }
 
     private static func recipient(_ row: borrowing Database.Row) -> StoredRecipient? {
-        guard let original = row.text(1).flatMap({ Address($0) }), let address = row.text(2).flatMap({ Address($0) }),
+        let (originalText, addressText) = (row.text(1), row.text(2))
+        guard let original = originalText.flatMap({ Address($0) }),
+            let address = addressText == originalText ? original : addressText.flatMap({ Address($0) }),
             let state = StoredRecipient.State(rawValue: row.integer(6))
         else { return nil }
         let target = RecipientTarget(name: row.text(3), address: address)
@@ -396,7 +398,8 @@ final class SpoolStore {
             originalRecipient: row.text(5), copies: Int(row.integer(12)))
         var reply: Reply?
         if !row.isNull(7) {
-            let lines = (row.text(9) ?? "").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+            let (text, end) = (row.text(9) ?? "", UInt8(ascii: "\n"))
+            let lines = text.utf8.contains(end) ? text.utf8.split(separator: end, omittingEmptySubsequences: false).map { String(Substring($0)) } : [text]
             reply = Reply(UInt16(truncatingIfNeeded: row.integer(7)), row.text(8).flatMap { EnhancedCode($0) }, lines: lines)
         }
         return StoredRecipient(recipient: queued, state: state, reply: reply, relay: row.text(10), answers: row.text(11))

@@ -25,10 +25,12 @@ extension SpoolStore {
             return isWhole ? "id>?1 AND id<=?2" : "id>?1 AND id<=?2 AND (\(conditions.joined(separator: " OR ")))"
         }
 
-        /// The rows of another table that belong to them. `idle`: only where nobody works on the message.
-        fileprivate func rowsOfMessages(idle: Bool) -> String {
+        /// The rows of another table that belong to them. `condition`: to those that it is true of.
+        fileprivate func rowsOfMessages(where condition: String? = nil) -> String {
             let range = "message>?1 AND message<=?2"
-            return isWhole && !idle ? range : "\(range) AND message IN (SELECT id FROM message WHERE \(rows)\(idle ? " AND lease_until=0" : ""))"
+            // Without a subquery SQLite changes each row as it comes by, instead of noting them first.
+            if isWhole, condition == nil { return range }
+            return "\(range) AND message IN (SELECT id FROM message WHERE \(rows) AND \(condition ?? "1"))"
         }
     }
 
@@ -59,11 +61,30 @@ extension SpoolStore {
         return ids
     }
 
-    /// Those that nobody works on, with their recipients.
-    func idleMessages(in stretch: Stretch) throws(DatabaseError) -> [StoredMessage] {
-        try messages(
-            prepared("SELECT \(SpoolStore.messageColumns) FROM message WHERE \(stretch.rows) AND lease_until=0 ORDER BY id")
-                .bind(stretch.after.rawValue).bind(stretch.last.rawValue), after: stretch.after)
+    /// Those that nobody works on, but for those that have one recipient, whose address leads where it led when it was routed, by
+    /// itself: most, of most queues, and no more of them than this needs to be read.
+    func toBeRouted(in stretch: Stretch, _ route: (Address) -> [RecipientTarget]) throws(DatabaseError) -> [QueueID] {
+        var (ids, previous, sender): ([QueueID], QueueID?, String?) = ([], nil, nil)
+        try prepared(
+            """
+            SELECT id, sender, state, copies, original, address, user FROM message CROSS JOIN recipient ON recipient.message=id
+            WHERE \(stretch.rows) AND lease_until=0 ORDER BY id
+            """
+        ).bind(stretch.after.rawValue).bind(stretch.last.rawValue).forEachRow { row in
+            let id = QueueID(rawValue: row.integer(0))
+            if let text = row.text(1), text != sender { sender = Address(text) == nil ? nil : text }
+            let isFirst = previous != id
+            previous = id
+            guard isFirst, row.isNull(1) || sender != nil, row.integer(2) == StoredRecipient.State.pending.rawValue, row.integer(3) == 1,
+                let original = row.text(4).flatMap({ Address($0) }), case let targets = route(original), targets.count == 1,
+                targets[0].name == row.text(6), targets[0].address.description == row.text(5)
+            else {
+                if ids.last != id { ids.append(id) }
+                return true
+            }
+            return true
+        }
+        return ids
     }
 
     // Each says how many messages it changed.
@@ -83,12 +104,13 @@ extension SpoolStore {
         try run("UPDATE message SET held=0, due=?3 WHERE \(stretch.rows) AND held=1", stretch, now)
     }
 
-    /// As if those that nobody works on had just come; where they go is the caller's to say.
-    func startOver(_ stretch: Stretch, now: Timestamp) throws(DatabaseError) -> Int {
+    /// As if those that nobody works on had just come; where they go is the caller's to say. `areIdle`: all of them are.
+    func startOver(_ stretch: Stretch, areIdle: Bool, now: Timestamp) throws(DatabaseError) -> Int {
         try run(
             """
             UPDATE recipient SET reply_code=NULL, reply_enhanced=NULL, reply_text=NULL, relay=NULL, answers=NULL
-            WHERE \(stretch.rowsOfMessages(idle: true)) AND state=\(StoredRecipient.State.pending.rawValue)
+            WHERE \(stretch.rowsOfMessages(where: areIdle ? nil : "lease_until=0")) AND state=\(StoredRecipient.State.pending.rawValue)
+                AND reply_code IS NOT NULL
             """, stretch)
         return try run("UPDATE message SET due=?3, attempts=0, held=0 WHERE \(stretch.rows) AND lease_until=0", stretch, now)
     }
@@ -104,7 +126,7 @@ extension SpoolStore {
     func delete(_ stretch: Stretch) throws(DatabaseError) -> (count: Int, files: [String]) {
         let files = try ids(stretch, "flags&\(StoredMessage.Flags.bodyInFile.rawValue)<>0").map(bodyPath)
         // The message last: the others are found by it.
-        for table in ["recipient", "body"] { try run("DELETE FROM \(table) WHERE \(stretch.rowsOfMessages(idle: false))", stretch) }
+        for table in ["recipient", "body"] { try run("DELETE FROM \(table) WHERE \(stretch.rowsOfMessages())", stretch) }
         return (try run("DELETE FROM message WHERE \(stretch.rows)", stretch), files)
     }
 

@@ -139,6 +139,17 @@ package struct StoredRecipient: Sendable {
         case failed = 3
         /// No recipient, but an alias that led to several (RFC 3461 §5.2.7), whose sender asked to hear of success.
         case expanded = 4
+
+        /// For listings. Written out: Swift finds the name of a case by reflection, which a million recipients notice.
+        package var name: String {
+            switch self {
+            case .pending: "pending"
+            case .delivered: "delivered"
+            case .relayed: "relayed"
+            case .failed: "failed"
+            case .expanded: "expanded"
+            }
+        }
     }
 }
 
