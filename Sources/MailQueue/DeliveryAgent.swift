@@ -9,7 +9,18 @@ package struct QueueID: Hashable, Comparable, Sendable, CustomStringConvertible 
     package let rawValue: Int64
     package init(rawValue: Int64) { self.rawValue = rawValue }
     /// Upper-case hexadecimal, as administrators and their log scripts know queue ids from Postfix.
-    package var description: String { String(rawValue, radix: 16, uppercase: true) }
+    /// Written digit by digit: a message shows it five times.
+    package var description: String {
+        guard rawValue > 0 else { return String(rawValue, radix: 16, uppercase: true) }
+        let count = (67 - rawValue.leadingZeroBitCount) / 4
+        return String(unsafeUninitializedCapacity: count) { space in
+            for index in 0..<count {
+                let digit = UInt8(truncatingIfNeeded: rawValue >> (4 * Int64(count - 1 - index))) & 15
+                space[index] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "A") - 10 + digit
+            }
+            return count
+        }
+    }
     package init?(_ text: some StringProtocol) {
         guard !text.isEmpty, text.utf8.count <= 15, !text.hasPrefix("+"), let value = Int64(text, radix: 16), value >= 0 else { return nil }
         rawValue = value

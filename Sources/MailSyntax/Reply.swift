@@ -13,22 +13,27 @@ package struct EnhancedCode: Hashable, Sendable, CustomStringConvertible {
     }
 
     ///     status-code = class "." subject "." detail      ; class 2, 4 or 5; the others up to three digits
-    package init?(_ text: some StringProtocol) {
-        var (category, subject, detail): (UInt16?, UInt16?, UInt16) = (nil, nil, 0)
+    package init?(_ text: String) { self.init(text.utf8[...]) }
+
+    /// Each reply of a next hop is looked at for one.
+    package init?(_ octets: Substring.UTF8View) {
+        var numbers = (category: UInt16(0), subject: UInt16(0), detail: UInt16(0))
         var digits = 0
-        for byte in text.utf8 {
-            if byte == UInt8(ascii: ".") {
-                guard digits > 0, subject == nil else { return nil }
-                if category == nil { category = detail } else { subject = detail }
-                (detail, digits) = (0, 0)
-            } else {
-                guard digits < 3, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
-                detail = detail * 10 + UInt16(byte - UInt8(ascii: "0"))
+        var dots = 0
+        for octet in octets {
+            switch octet {
+            case UInt8(ascii: "0")...UInt8(ascii: "9") where digits < 3:
+                numbers.detail = numbers.detail * 10 + UInt16(octet - UInt8(ascii: "0"))
                 digits += 1
+            case UInt8(ascii: ".") where digits > 0 && dots < 2:
+                numbers = (numbers.subject, numbers.detail, 0)
+                digits = 0
+                dots += 1
+            default: return nil
             }
         }
-        guard digits > 0, let category, let subject, category == 2 || category == 4 || category == 5 else { return nil }
-        self.init(category, subject, detail)
+        guard dots == 2, digits > 0, numbers.category == 2 || numbers.category == 4 || numbers.category == 5 else { return nil }
+        self.init(numbers.category, numbers.subject, numbers.detail)
     }
 
     package var description: String { "\(category).\(subject).\(detail)" }

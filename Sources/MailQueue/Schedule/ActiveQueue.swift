@@ -307,7 +307,7 @@ struct ActiveQueue: Sendable {
 
     /// Takes a report in; the caller sees to it that there is one for each recipient, and no second. Nil: the message is
     /// not here any more (deleted by an administrator).
-    mutating func settle(_ report: DeliveryReport, schedule: RetrySchedule, now: Timestamp, chance: Double = 0) -> Settlement? {
+    mutating func settle(_ report: DeliveryReport, schedule: RetrySchedule, now: Timestamp, chance: () -> Double = { 0 }) -> Settlement? {
         guard var message = messages[report.id] else { return nil }
         message.unreported -= 1
         let notify = report.recipient.notify
@@ -332,7 +332,7 @@ struct ActiveQueue: Sendable {
         case .failed(let reply):
             change = fail(reply, notify: notify, &message)
         case .deferred(let reply):
-            if let due = schedule.nextAttempt(after: message.attempts, received: message.received, now: now, isBounce: message.sender == nil, chance: chance) {
+            if let due = schedule.nextAttempt(after: message.attempts, received: message.received, now: now, isBounce: message.sender == nil, chance: chance()) {
                 change = .keep(.pending, reply)
                 message.due = due
             } else {

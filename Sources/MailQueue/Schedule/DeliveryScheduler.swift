@@ -321,7 +321,7 @@ package final class DeliveryScheduler: Sendable {
     // MARK: From the agents to the spool
 
     private func take(_ report: DeliveryReport, place: DeliveryPlace, started: Timestamp) {
-        let (now, chance) = (now(), chance())
+        let now = now()
         let settlement = state.withLockedValue { $0.active.settle(report, schedule: $0.configuration.schedule, now: now, chance: chance) }
         guard let settlement else { return }
         logDelivery(report, settlement, place: place, started: started, now: now)
@@ -335,7 +335,6 @@ package final class DeliveryScheduler: Sendable {
     /// writer thread completes one failed operation before it runs the next, so none is missed here.
     private func record(_ id: QueueID, _ new: Outcome) {
         let now = now()
-        let configuration = configuration
         spool.perform(patient: true) { [self] store -> SpoolChange in
             var outcome = state.withLockedValue { $0.unrecorded[id] } ?? Outcome()
             outcome.add(new)

@@ -121,13 +121,14 @@ package struct ReplyParser: Sendable {
     /// RFC 2034 §4: the enhanced code heads the text of every line. It is taken for one only if its class is that of the
     /// reply code; otherwise it stays a part of the text.
     private static func reply(_ code: UInt16, _ lines: [String]) -> Reply {
-        let head = lines[0].prefix { $0 != " " }
+        // By octets: a combining mark behind the code or the space would be part of its Character.
+        let head = lines[0].utf8.prefix { $0 != UInt8(ascii: " ") }
         guard let enhanced = EnhancedCode(head), enhanced.category == code / 100 else { return Reply(code, lines: lines) }
         let stripped = lines.map { line in
-            guard line.hasPrefix(head) else { return line }
-            let rest = line.dropFirst(head.count)
+            guard line.utf8.starts(with: head) else { return line }
+            let rest = line.utf8.dropFirst(head.count)
             guard let separator = rest.first else { return "" }
-            return separator == " " ? String(rest.dropFirst()) : line
+            return separator == UInt8(ascii: " ") ? String(Substring(rest.dropFirst())) : line
         }
         return Reply(code, enhanced, lines: stripped)
     }
