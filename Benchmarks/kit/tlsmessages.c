@@ -77,14 +77,16 @@ static void send_messages(SSL_CTX *context, int port, int messages, const char *
 
 int main(int argc, char **argv) {
     if (argc != 6) return 64;
-    int sessions = atoi(argv[2]), messages = atoi(argv[3]), size = atoi(argv[5]), status, failed = 0;
+    int sessions = atoi(argv[2]) > 0 ? atoi(argv[2]) : 1, messages = atoi(argv[3]), size = atoi(argv[5]), status, failed = 0;
     char *content = malloc(size + 128);
     int length = sprintf(content, "Subject: x\r\n\r\n");
     while (length < size) length += sprintf(content + length, "%.*s\r\n", 76, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     length += sprintf(content + length, ".\r\n");
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     for (int number = 0; number < sessions; number++) {
-        if (fork()) continue;
+        pid_t child = fork();
+        if (child < 0) fail("no process");
+        if (child) continue;
         send_messages(context, atoi(argv[1]), messages / sessions, argv[4], content, length);
         exit(0);
     }

@@ -24,10 +24,10 @@ package import Telemetry
 enum Grace {
     static let sessions = TimeAmount.seconds(3)
     static let deliveries = Duration.seconds(3)
-    /// What next hops may take for their answer to QUIT, beside the deliveries.
-    static let farewells = Duration.seconds(2)
     /// What a conversation with a next hop, asked to end after that, may take on top.
     static let conversations = Duration.seconds(2)
+    /// What next hops may take for their answer to QUIT, beside the deliveries.
+    static let farewells = Duration.seconds(2)
 }
 
 /// Why an appliance did not start, or what ended it.

@@ -17,6 +17,7 @@ package struct EnhancedCode: Hashable, Sendable, CustomStringConvertible {
 
     /// Each reply of a next hop is looked at for one.
     package init?(_ octets: Substring.UTF8View) {
+        // Digits gather in `detail`; a dot moves what is there one up.
         var numbers = (category: UInt16(0), subject: UInt16(0), detail: UInt16(0))
         var digits = 0
         var dots = 0

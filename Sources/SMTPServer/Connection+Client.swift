@@ -70,7 +70,7 @@ extension Connection {
     func renewPrivileges() {
         session.mayUseVERP = configuration.policy.mayRelay(client)
         session.isWithinHost = client.isLocalProcess
-        var privileges = ServerSession.Privileges(rawValue: 0)
+        var privileges: ServerSession.Privileges = []
         if let address = client.address {
             if configuration.rules.override.contains(where: { $0.contains(address) }) { privileges.insert(.override) }
             if configuration.rules.forward.contains(where: { $0.contains(address) }) { privileges.insert(.forward) }

@@ -54,7 +54,7 @@ package final class SMTPAgent: DeliveryAgent {
         package var timeouts = ClientTimeouts()
         /// Per address. A server that is up answers within seconds, and its neighbours are waiting to be tried.
         package var connect: Duration = .seconds(30)
-        /// For a handshake without which the mail goes as well, in clear; one without which it does not has the time of EHLO.
+        /// For a handshake without which the mail goes as well, in clear. Where it must not go in clear, a handshake has the time of EHLO.
         /// Some servers, and boxes before them, take STARTTLS and say no more: the mail need not wait as long as for an answer.
         package var dispensableHandshake: Duration = .seconds(60)
         /// How long a connection waits for the next batch: long enough for a queue under load, and short enough not to
@@ -140,7 +140,8 @@ package final class SMTPAgent: DeliveryAgent {
     }
 
     /// Takes leave of all idle connections, and keeps none from now on. Returns when they are closed: RFC 5321 §4.1.1.10 has a
-    /// client wait for the answer to QUIT; one that is to stop does so for `limit`.
+    /// client wait for the answer to QUIT; one that is to stop does so for `limit`. Connections that still carry a batch say QUIT after
+    /// it, and nobody waits for that answer.
     package func close(within limit: Duration) async {
         try? await EventLoopFuture.andAllComplete(pool.close().map { $0.leave(within: limit) }, on: group.any()).get()
     }

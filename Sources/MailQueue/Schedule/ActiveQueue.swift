@@ -113,12 +113,15 @@ struct ActiveQueue: Sendable {
     var waitingCount: Int { places.values.reduce(0) { $0 + $1.waiting.count } }
     func contains(_ id: QueueID) -> Bool { messages[id] != nil }
 
+    /// In one go: to read more would have new messages wait for it (some 5 ms on one core).
+    static let mostLoaded = 250
+
     /// How many messages, and how many octets of content, may be loaded now; zero until a good part is free, so that loading
     /// happens in pages.
     var room: (messages: Int, octets: Int) {
         let used = messages.count + reservedMessages
         guard used <= limits.messages / 2, octets <= limits.octets / 2 else { return (0, 0) }
-        return (min(limits.messages - used, 250), (limits.octets - octets) / 2)
+        return (min(limits.messages - used, ActiveQueue.mostLoaded), (limits.octets - octets) / 2)
     }
 
     /// Holds `room` while messages are being loaded into it, so that what arrives meanwhile does not take it too.

@@ -114,11 +114,12 @@ extension DeliveryScheduler.Step {
             count = try store.expire(stretch, evenHeld: verb == .expire, now: now)
         case .requeue:
             ids = try store.leased(in: stretch)
-            for id in try store.toBeRouted(in: stretch, route) {
-                guard let message = try store.message(id) else { continue }
-                // One that is to stay as it is: by name, all of them.
-                if message.isDamaged { return ids = try store.all(in: stretch) }
-                if !message.leadsAsBefore(route) { try message.reroute(route, store) }
+            let questionable = try store.toBeRouted(in: stretch, route)
+            // A damaged one stays as it is, which a statement for all cannot do: this stretch goes by name.
+            for id in questionable where try store.message(id)?.isDamaged == true { return ids = try store.all(in: stretch) }
+            for id in questionable {
+                guard let message = try store.message(id), !message.leadsAsBefore(route) else { continue }
+                try message.reroute(route, store)
             }
             count = try store.startOver(stretch, areIdle: ids.isEmpty, now: now)
         }

@@ -1,7 +1,7 @@
 // The durable queue: what is in here survives a kill and a power cut. One SQLite database, one writer thread.
 //
 // Group commit: whoever wants to change the spool hands over an operation and is called back once it is on disk. The
-// writer takes all operations that wait, runs them in one transaction, and pays one fdatasync for all of them: while
+// writer takes operations that wait, runs them in one transaction, and pays one fdatasync for all of them: while
 // it is syncing, the next group gathers. So the cost of durability is shared by as many sessions as there are, and a
 // single session waits for its own sync only.
 //
@@ -199,8 +199,8 @@ package final class Spool: Sendable {
     private static let gathering: UInt32 = 500
     /// How long what nobody waits for may wait, in seconds. A crash within it repeats a delivery, as one within the sync would.
     private static let patience = 0.02
-    /// No operation joins a group after this time, unless it is a new message that waited before the group began: a message that comes
-    /// while it runs waits for no more than this and one operation.
+    /// No operation joins a group after this time, unless it is a new message that waited before the group began: of other work, a message
+    /// that comes meanwhile waits for no more than this, one operation and their sync, unless the group failed and is repeated one by one.
     private static let longest = TimeAmount.milliseconds(10)
 
     private func submit(_ operation: Operation) {

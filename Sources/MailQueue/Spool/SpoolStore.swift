@@ -310,11 +310,12 @@ final class SpoolStore {
             return true
         }
         guard let last = messages.last else { return [] }
+        let mostRecipients = limit * 10
         var (index, recipients) = (0, 0)
         try selectRecipientsOfAll.bind(id.rawValue).bind(last.id.rawValue).forEachRow { row in
             let id = QueueID(rawValue: row.integer(13))
             if messages[index].id < id {
-                if recipients >= limit * 10 { return false }
+                if recipients >= mostRecipients { return false }
                 repeat { index += 1 } while messages[index].id < id
             }
             guard messages[index].id == id else { return true }
@@ -322,7 +323,7 @@ final class SpoolStore {
             if let recipient = SpoolStore.recipient(row) { messages[index].recipients.append(recipient) } else { messages[index].isDamaged = true }
             return true
         }
-        if recipients >= limit * 10 { messages.removeLast(messages.count - index - 1) }
+        if recipients >= mostRecipients { messages.removeLast(messages.count - index - 1) }
         return messages
     }
 

@@ -61,10 +61,10 @@ extension SpoolStore {
         return ids
     }
 
-    /// Those that nobody works on, but for those that have one recipient, whose address leads where it led when it was routed, by
-    /// itself: most, of most queues, and no more of them than this needs to be read.
+    /// Those that nobody works on, without those of which one row shows that nothing would change: the only recipient's address leads to
+    /// one target, where it led before. That is most of most queues, and they need not be read whole.
     func toBeRouted(in stretch: Stretch, _ route: (Address) -> [RecipientTarget]) throws(DatabaseError) -> [QueueID] {
-        var (ids, previous, sender): ([QueueID], QueueID?, String?) = ([], nil, nil)
+        var (ids, previous, readableSender): ([QueueID], QueueID?, String?) = ([], nil, nil)
         try prepared(
             """
             SELECT id, sender, state, copies, original, address, user FROM message CROSS JOIN recipient ON recipient.message=id
@@ -72,10 +72,10 @@ extension SpoolStore {
             """
         ).bind(stretch.after.rawValue).bind(stretch.last.rawValue).forEachRow { row in
             let id = QueueID(rawValue: row.integer(0))
-            if let text = row.text(1), text != sender { sender = Address(text) == nil ? nil : text }
+            if let text = row.text(1), text != readableSender { readableSender = Address(text) == nil ? nil : text }
             let isFirst = previous != id
             previous = id
-            guard isFirst, row.isNull(1) || sender != nil, row.integer(2) == StoredRecipient.State.pending.rawValue, row.integer(3) == 1,
+            guard isFirst, row.isNull(1) || readableSender != nil, row.integer(2) == StoredRecipient.State.pending.rawValue, row.integer(3) == 1,
                 let original = row.text(4).flatMap({ Address($0) }), case let targets = route(original), targets.count == 1,
                 targets[0].name == row.text(6), targets[0].address.description == row.text(5)
             else {

@@ -62,7 +62,7 @@ func uppercased(_ byte: UInt8) -> UInt8 { byte >= UInt8(ascii: "a") && byte <= U
 extension UnsafeRawBufferPointer {
     var isASCII: Bool { allSatisfy { $0 < 0x80 } }
 
-    /// Nil where it is not UTF-8. What is ASCII, as nearly all is, is not validated once more.
+    /// Nil where it is not UTF-8. What is ASCII, as nearly all is, takes the short way.
     var utf8Text: String? { isASCII ? String(decoding: self, as: UTF8.self) : String(validating: self, as: UTF8.self) }
 
     func equals(word: StaticString) -> Bool {

@@ -73,8 +73,12 @@ extension ByteBuffer {
     private mutating func writeReplyLine(_ reply: Reply, _ text: String, isLast: Bool) {
         var text = text
         text.withUTF8 { text in
-            let text = text.prefix(GrammarLimits.replyText - 12)
-            writeWithUnsafeMutableBytes(minimumWritableBytes: text.count + 32) { space in
+            // Beside the longest enhanced code and its space.
+            var end = min(text.count, GrammarLimits.replyText - 12)
+            // No character of UTF-8 is cut in two.
+            while end < text.count, end > 0, text[end] & 0xC0 == 0x80 { end -= 1 }
+            let text = text[..<end]
+            writeWithUnsafeMutableBytes(minimumWritableBytes: text.count + LineWriter.mostAround) { space in
                 var line = LineWriter(space: space)
                 line.writeDecimal(reply.code)
                 line.write(isLast ? UInt8(ascii: " ") : UInt8(ascii: "-"))
@@ -96,6 +100,10 @@ extension ByteBuffer {
 }
 
 private struct LineWriter {
+    /// Octets of a line beside its text: four numbers of up to five digits, as only a damaged queue has them, each with what follows
+    /// it, and CRLF.
+    static let mostAround = 4 * 6 + 2
+
     let space: UnsafeMutableRawBufferPointer
     var count = 0
 
