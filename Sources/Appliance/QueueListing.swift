@@ -31,7 +31,7 @@ struct QueueListing {
         var out: [UInt8] = []
         for message in page {
             if messages == 0, format == .mailq { out += QueueListing.title }
-            if format == .mailq { QueueListing.text(message, into: &out) } else { out += QueueListing.entry(message, format) }
+            out += QueueListing.entry(message, format)
             messages += 1
             octets += message.size
         }
@@ -69,15 +69,11 @@ struct QueueListing {
         }.joined()
     }
 
-    private static func text(_ message: StoredMessage) -> [UInt8] {
-        var text: [UInt8] = []
-        QueueListing.text(message, into: &text)
-        return text
-    }
-
     /// Queue id with `*` while it is being delivered and `!` on hold, size, arrival, sender; then each recipient, under the reason
     /// of its last failure. Octets put together, not texts: there may be a million.
-    private static func text(_ message: StoredMessage, into text: inout [UInt8]) {
+    private static func text(_ message: StoredMessage) -> [UInt8] {
+        var text: [UInt8] = []
+        text.reserveCapacity(320)
         // postqueue(1): `#` is set beside the others.
         let mark = (message.queue == .active ? "*" : message.queue == .hold ? "!" : "") + (message.isForcedToExpire ? "#" : "")
         text.append(padding: "\(message.id)\(mark)", to: 17, right: false)
@@ -100,6 +96,7 @@ struct QueueListing {
             text.append(UInt8(ascii: "\n"))
         }
         text.append(UInt8(ascii: "\n"))
+        return text
     }
 
     private static func sender(_ message: StoredMessage) -> String { message.sender.map { "\($0)" } ?? "MAILER-DAEMON" }

@@ -390,12 +390,6 @@ struct SpoolTests {
         }
     }
 
-    @Test("a queue id is written as upper-case hexadecimal and read back", arguments: [Int64(0), 1, 255, 1_795_525_509_123_456])
-    func idText(value: Int64) { #expect(QueueID("\(QueueID(rawValue: value))")?.rawValue == value) }
-
-    @Test("what is no queue id is refused", arguments: ["", "+1", "-1", "xyz", "1 ", "0123456789ABCDEF", "1.eml"])
-    func noID(text: String) { #expect(QueueID(text) == nil) }
-
     // MARK: What is due
 
     @Test("what is due is taken oldest first, within the bounds, once, and at least one")
@@ -494,18 +488,5 @@ struct SpoolTests {
         #expect(sqlite3_open(path + "/spool.db", &handle) == SQLITE_OK)
         #expect(sqlite3_exec(handle, sql, nil, nil, nil) == SQLITE_OK)
         sqlite3_close(handle)
-    }
-}
-
-/// Raised once; whoever waits goes on.
-final class Flag: Sendable {
-    private let lock = ConditionLock(value: false)
-    func raise() {
-        lock.lock()
-        lock.unlock(withValue: true)
-    }
-    func wait() {
-        lock.lock(whenValue: true)
-        lock.unlock()
     }
 }
